@@ -1,0 +1,234 @@
+"""Tests of `siamese.ranking`."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siamese.errors import SiameseError
+from siamese.ranking import NEW_INDIVIDUAL, IdentityScores, identity_scores, rank_identities
+
+CATALOG = np.array(["cleo", "ann", "", "bob", "ann"], dtype=object)
+SCORES = np.array([[1.0, 2.0, 99.0, 3.0, 4.0], [5.0, 0.5, 99.0, 0.0, 0.5]])
+
+
+@st.composite
+def score_tables(draw):
+    """A small score matrix with many ties, a catalog with unknown photos, a mask, and a truth per query."""
+    num_queries, num_catalog = draw(st.integers(1, 5)), draw(st.integers(0, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    names = np.array(["", "ann", "bob", "cleo", "dora"], dtype=object)
+    return (
+        rng.integers(-3, 4, (num_queries, num_catalog)).astype(np.float32),
+        rng.choice(names, num_catalog),
+        rng.random((num_queries, num_catalog)) < 0.7,
+        rng.choice(np.append(names, "nobody"), num_queries),
+    )
+
+
+def ranked_by_hand(scores, catalog, allowed, threshold, top_k):
+    """Walks down the scores of one query as a person would; ties by name, then by catalog row."""
+    best = {}
+    for row, name in enumerate(catalog):
+        if name and allowed[row] and (name not in best or scores[row] > best[name][0]):
+            best[name] = (float(scores[row]), row)
+    answers = [(name, *best[name]) for name in sorted(best, key=lambda name: (-best[name][0], name))]
+    if threshold is not None:
+        place = sum(score >= threshold for _, score, _ in answers)
+        answers.insert(place, (NEW_INDIVIDUAL, threshold, -1))
+    return answers[:top_k]
+
+
+def test_an_identity_gets_the_best_score_of_its_photos():
+    table = identity_scores(SCORES, CATALOG)
+    assert table.names.tolist() == ["ann", "bob", "cleo"]
+    assert table.scores.tolist() == [[4.0, 3.0, 1.0], [0.5, 0.0, 5.0]]
+    assert table.scores.dtype == np.float32
+
+
+def test_the_photo_that_gave_the_score_is_named_and_the_first_of_equals():
+    assert identity_scores(SCORES, CATALOG).best_image.tolist() == [[4, 3, 0], [1, 3, 0]]
+
+
+def test_photos_that_may_not_answer_give_no_score():
+    allowed = np.array([[True, True, True, True, False], [False, True, True, False, True]])
+    table = identity_scores(SCORES, CATALOG, allowed=allowed)
+    assert table.scores.tolist() == [[2.0, 3.0, 1.0], [0.5, -np.inf, -np.inf]]
+    assert table.best_image.tolist() == [[1, 3, 0], [1, -1, -1]]
+
+
+def test_a_catalog_of_unknown_individuals_answers_with_the_new_individual_alone():
+    table = identity_scores(np.ones((2, 3)), np.array(["", "", ""], dtype=object))
+    assert table.scores.shape == (2, 0)
+    ranking = rank_identities(table, query_ids=["a", "b"], threshold=0.0, top_k=2, probability=lambda scores: scores)
+    assert ranking.identities.tolist() == [[NEW_INDIVIDUAL, ""]] * 2
+    assert ranking.probabilities[:, 0].tolist() == [1.0, 1.0]
+
+
+def test_the_new_individual_stands_before_the_first_score_below_the_threshold():
+    table = identity_scores(SCORES, CATALOG)
+    ranking = rank_identities(table, query_ids=["q1", "q2"], threshold=2.0, top_k=3)
+    assert ranking.identities.tolist() == [["ann", "bob", NEW_INDIVIDUAL], ["cleo", NEW_INDIVIDUAL, "ann"]]
+    assert ranking.scores.tolist() == [[4.0, 3.0, 2.0], [5.0, 2.0, 0.5]]
+    assert ranking.catalog_rows.tolist() == [[4, 3, -1], [0, -1, 1]]
+
+
+def test_a_score_that_equals_the_threshold_is_not_below_it():
+    ranking = rank_identities(identity_scores(SCORES, CATALOG), query_ids=["q1", "q2"], threshold=3.0, top_k=3)
+    assert ranking.identities[0].tolist() == ["ann", "bob", NEW_INDIVIDUAL]
+
+
+def test_scores_meet_the_threshold_in_double_precision():
+    table = identity_scores(np.array([[0.1]], dtype=np.float32), np.array(["ann"], dtype=object))
+    barely_above = float(np.float32(0.1)) + 1e-12  # the same number in float32
+    ranking = rank_identities(table, query_ids=["q"], threshold=barely_above)
+    assert ranking.identities[0, 0] == NEW_INDIVIDUAL
+
+
+def test_without_a_threshold_the_new_individual_is_never_listed():
+    ranking = rank_identities(identity_scores(SCORES, CATALOG), query_ids=["q1", "q2"], threshold=None)
+    assert ranking.identities[0].tolist() == ["ann", "bob", "cleo", "", ""]
+    assert np.isnan(ranking.scores[0, 3:]).all()
+    assert ranking.catalog_rows[0].tolist() == [4, 3, 0, -1, -1]
+
+
+def test_a_short_list_ends_with_the_new_individual_even_if_all_scores_are_high():
+    ranking = rank_identities(identity_scores(SCORES, CATALOG), query_ids=["q1", "q2"], threshold=-9.0)
+    assert ranking.identities[0].tolist() == ["ann", "bob", "cleo", NEW_INDIVIDUAL, ""]
+
+
+def test_the_new_individual_gets_the_probability_that_the_best_identity_leaves():
+    ranking = rank_identities(
+        identity_scores(SCORES, CATALOG), query_ids=["q1", "q2"], threshold=2.0, top_k=3, probability=lambda s: s / 10
+    )
+    np.testing.assert_allclose(ranking.probabilities, [[0.4, 0.3, 0.6], [0.5, 0.5, 0.05]])
+
+
+def test_equal_scores_keep_the_order_of_names():
+    table = identity_scores(np.zeros((1, 4)), np.array(["dora", "bob", "cleo", "ann"], dtype=object))
+    ranking = rank_identities(table, query_ids=["q"], threshold=None, top_k=4)
+    assert ranking.identities[0].tolist() == ["ann", "bob", "cleo", "dora"]
+
+
+@settings(deadline=None)
+@given(score_tables(), st.one_of(st.none(), st.integers(-4, 4).map(float)), st.integers(1, 6))
+def test_a_ranking_is_what_a_walk_down_the_scores_gives(table, threshold, top_k):
+    scores, catalog, allowed, _ = table
+    ranking = rank_identities(
+        identity_scores(scores, catalog, allowed=allowed),
+        query_ids=np.arange(len(scores)),
+        threshold=threshold,
+        top_k=top_k,
+    )
+    for query in range(len(scores)):
+        expected = ranked_by_hand(scores[query], catalog, allowed[query], threshold, top_k)
+        listed = len(expected)
+        assert ranking.identities[query].tolist() == [name for name, _, _ in expected] + [""] * (top_k - listed)
+        assert ranking.scores[query, :listed].tolist() == [score for _, score, _ in expected]
+        assert ranking.catalog_rows[query].tolist() == [row for _, _, row in expected] + [-1] * (top_k - listed)
+
+
+@settings(deadline=None)
+@given(score_tables())
+def test_the_rank_of_the_truth_is_its_place_in_the_full_ranking(table):
+    scores, catalog, allowed, truth = table
+    by_identity = identity_scores(scores, catalog, allowed=allowed)
+    full = rank_identities(by_identity, query_ids=np.arange(len(scores)), threshold=None, top_k=6).identities
+    expected = [
+        row.tolist().index(name) + 1 if name and name in row else 0 for row, name in zip(full, truth, strict=True)
+    ]
+    assert by_identity.ranks_of(truth).tolist() == expected
+
+
+def test_many_rows_are_worked_block_by_block_with_the_same_result(rng, monkeypatch):
+    scores, catalog = rng.random((30, 40)).astype(np.float32), rng.choice(CATALOG, 40)
+    whole = identity_scores(scores, catalog)
+    monkeypatch.setattr("siamese.ranking.BLOCK_CELLS", 100)
+    blocks = identity_scores(scores, catalog)
+    assert np.array_equal(whole.scores, blocks.scores)
+    assert np.array_equal(whole.best_image, blocks.best_image)
+    assert np.array_equal(whole.best_columns(2), blocks.best_columns(2))
+
+
+def test_the_callers_arrays_stay_as_they_are():
+    scores, catalog, allowed = SCORES.astype(np.float32), CATALOG.copy(), SCORES > 1
+    before = scores.copy(), catalog.copy(), allowed.copy()
+    table = identity_scores(scores, catalog, allowed=allowed)
+    kept = table.scores.copy()
+    rank_identities(table, query_ids=["q1", "q2"], threshold=1.0)
+    assert all(np.array_equal(old, new) for old, new in zip(before, (scores, catalog, allowed), strict=True))
+    assert np.array_equal(kept, table.scores)
+
+
+def test_the_long_table_leaves_out_the_padding():
+    ranking = rank_identities(identity_scores(SCORES, CATALOG), query_ids=["q1", "q2"], threshold=2.0)
+    frame = ranking.to_frame(catalog_ids=np.array(["p0", "p1", "p2", "p3", "p4"], dtype=object))
+    assert list(frame.columns) == ["image_id", "rank", "identity", "score", "probability", "match"]
+    assert frame["rank"].tolist() == [1, 2, 3, 4] * 2
+    assert frame["match"].tolist() == ["p4", "p3", "", "p0", "p0", "", "p1", "p3"]
+    assert "match" not in ranking.to_frame()
+
+
+def test_a_submission_holds_the_identities_of_a_query_in_one_cell():
+    catalog = np.array(["w 1", "w_2"], dtype=object)
+    ranking = rank_identities(identity_scores(np.array([[3.0, 1.0]]), catalog), query_ids=["q1"], threshold=2.0)
+    frame = ranking.to_submission()
+    assert frame.to_dict("list") == {"Image": ["q1"], "Id": ["w_1 new_whale w_2"]}
+    assert ranking.to_submission("stranger")["Id"].tolist() == ["w_1 stranger w_2"]
+
+
+def test_a_ranking_can_be_cut():
+    ranking = rank_identities(identity_scores(SCORES, CATALOG), query_ids=["q1", "q2"], threshold=None).first(1)
+    assert ranking.identities.tolist() == [["ann"], ["cleo"]]
+    assert len(ranking) == 2
+
+
+def test_swapped_axes_are_told():
+    with pytest.raises(SiameseError, match=r"shape \(num_queries, 5\)\. Received: shape \(5, 2\).*scores\.T"):
+        identity_scores(SCORES.T, CATALOG)
+
+
+def test_a_mask_of_another_shape_is_told():
+    with pytest.raises(SiameseError, match=r"`allowed` must be a bool matrix.*Received: bool of shape \(2, 1\)"):
+        identity_scores(SCORES, CATALOG, allowed=np.ones((2, 1), dtype=bool))
+
+
+def test_a_score_that_is_no_number_is_told():
+    with pytest.raises(SiameseError, match=r"`scores` must be numbers. Received: NaN"):
+        identity_scores(np.array([[np.nan]]), np.array(["ann"], dtype=object))
+
+
+def test_an_identity_called_like_the_new_individual_is_told():
+    with pytest.raises(SiameseError, match=r"may be called 'new_individual'.*Received: 1 photos"):
+        identity_scores(np.ones((1, 1)), np.array([NEW_INDIVIDUAL], dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"top_k": 0}, "`top_k` must be at least 1. Received: top_k=0"),
+        ({"threshold": np.nan}, "`threshold` must be a score. Received: NaN"),
+        ({"query_ids": ["q1"]}, r"`query_ids` must hold one value per query, shape \(2,\). Received: shape \(1,\)"),
+    ],
+)
+def test_wrong_arguments_of_a_ranking_are_told(changed, sentence):
+    arguments = {"query_ids": ["q1", "q2"], "threshold": 0.0, "top_k": 5} | changed
+    with pytest.raises(SiameseError, match=sentence):
+        rank_identities(identity_scores(SCORES, CATALOG), **arguments)
+
+
+def test_rows_can_be_selected():
+    table = identity_scores(SCORES, CATALOG)
+    selected = table.select(np.array([False, True]))
+    assert isinstance(selected, IdentityScores)
+    assert selected.scores.tolist() == table.scores[1:].tolist()
+
+
+def test_ranking_and_evaluation_do_not_load_keras():
+    modules = ["ranking", "decision", "evaluation.report", "evaluation.baselines"]
+    code = "import sys\n" + "\n".join(f"import siamese.{name}" for name in modules)
+    code += "\nassert not {'keras', 'tensorflow', 'matplotlib.pyplot'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
