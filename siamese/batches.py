@@ -1,0 +1,176 @@
+"""Pairs become batches: which images are encoded together and which of them are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from siamese.pairs import Pairs
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """All batches of an epoch; row b of each table is batch b.
+
+    Attributes:
+        images: `(num_batches, batch_size)` image indices to encode.
+        left: `(num_batches, num_pairs)` places in the batch.
+        right: `(num_batches, num_pairs)` places in the batch.
+        target: `(num_batches, num_pairs)` 1.0 for the same animal, 0.0 for different ones.
+        weight: `(num_batches, num_pairs)` weight in the loss; in each batch both targets weigh the same.
+    """
+
+    images: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class PairBatches(keras.utils.PyDataset):
+    """Reads the images of one batch of a plan; nothing else, so a batch is a function of its index."""
+
+    def __init__(self, plan: BatchPlan, read: Callable[[np.ndarray], np.ndarray], **kwargs: Any) -> None:
+        """Takes a plan and a function from image indices to `uint8` images; `kwargs` go to `PyDataset`."""
+        super().__init__(**kwargs)
+        self.plan, self.read = plan, read
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        plan = self.plan
+        inputs = {"images": self.read(plan.images[index]), "left": plan.left[index], "right": plan.right[index]}
+        return inputs, plan.target[index][:, None], plan.weight[index]
+
+
+def plan_pairs(positives: Pairs, negatives: Pairs, *, batch_size: int, rng: np.random.Generator) -> BatchPlan:
+    """Plans the classical batches of two branches: half of the pairs of a batch are positive, each image in one pair.
+
+    Args:
+        positives: pairs of one animal; where they are fewer than the negatives, they are taken again.
+        negatives: pairs of two animals, likewise.
+        batch_size: images encoded in one step, a multiple of 4; a quarter as many pairs of each target.
+        rng: the only source of randomness.
+    """
+    quarter = max(1, batch_size // 4)
+    num_batches = -(-max(len(positives), len(negatives)) // quarter)
+    same_left, same_right = _shuffled_rows(positives, num_batches, quarter, rng)
+    other_left, other_right = _shuffled_rows(negatives, num_batches, quarter, rng)
+    images = np.concatenate([same_left, other_left, same_right, other_right], axis=1)
+    shape = (num_batches, 2 * quarter)
+    left = np.broadcast_to(np.arange(2 * quarter, dtype=np.int32), shape)
+    target = np.broadcast_to(np.repeat(np.array([1, 0], np.float32), quarter), shape)
+    return BatchPlan(images, left, left + 2 * quarter, target, np.ones(shape, np.float32))
+
+
+def _shuffled_rows(
+    pairs: Pairs, num_batches: int, row_length: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    index = np.resize(rng.permutation(len(pairs)), (num_batches, row_length))
+    return pairs.left[index], pairs.right[index]
+
+
+def walk(positive_partner: np.ndarray, negative_partner: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
+    """Orders the images so that partners stand next to each other.
+
+    An image, its positive partner, that one's hard negative, its positive partner, and so on; where the next one was
+    visited before, the walk starts again at a random image.
+
+    Args:
+        positive_partner: `(num_images,)` integers, -1 for none.
+        negative_partner: `(num_images,)` integers, -1 for none.
+        rng: the only source of randomness.
+
+    Returns:
+        `(num_images,)` integers, each image once.
+
+    Example:
+    >>> walk(np.array([1, 0, 3, 2]), np.array([2, 2, 0, 0]), rng=np.random.default_rng(0)).tolist()
+    [2, 3, 0, 1]
+    """
+    visited = np.zeros(len(positive_partner), dtype=bool)
+    order: list[int] = []
+    for start in rng.permutation(len(visited)).tolist():
+        image = start
+        while image >= 0 and not visited[image]:
+            for member in (image, positive_partner[image]):
+                if member >= 0 and not visited[member]:
+                    visited[member] = True
+                    order.append(int(member))
+            image = negative_partner[order[-1]]
+    return np.array(order, dtype=np.intp)
+
+
+def plan_walk(
+    positives: Pairs,
+    negatives: Pairs,
+    *,
+    group: np.ndarray,
+    identity: np.ndarray,
+    scores: np.ndarray,
+    batch_size: int,
+    pairs_per_image: int,
+    rng: np.random.Generator,
+) -> BatchPlan:
+    """Plans batches that encode each image once an epoch and compare it with many others of its batch.
+
+    The walk brings positive partners and hard negatives into one batch. Of all pairs within the batch every positive
+    one is compared, then the negative ones: half of them those scored highest, half drawn at random.
+
+    Args:
+        positives: positive pairs, indices into the arrays below.
+        negatives: hard negative pairs, likewise.
+        group: `(num_images,)` codes; pairs of one code are positive.
+        identity: `(num_images,)` codes; pairs of different codes are negative, two unknowns (-1) are never compared.
+        scores: `(num_images, num_images)` score matrix of the round.
+        batch_size: images encoded in one step.
+        pairs_per_image: pairs compared in one step, per image of the batch.
+        rng: the only source of randomness.
+
+    Returns:
+        The plan. The last batch is filled up with images of the first ones.
+    """
+    order = walk(positives.partner(len(group)), negatives.partner(len(group)), rng=rng)
+    images = np.resize(order, (-(-len(order) // batch_size), batch_size))
+    num_pairs = min(batch_size * pairs_per_image, batch_size * (batch_size - 1) // 2)
+    rows = [_compare_within(batch, group, identity, scores, num_pairs, rng) for batch in images]
+    left, right, target, weight = (np.stack(column) for column in zip(*rows, strict=True))
+    return BatchPlan(images, left, right, target, weight)
+
+
+def _compare_within(
+    batch: np.ndarray,
+    group: np.ndarray,
+    identity: np.ndarray,
+    scores: np.ndarray,
+    num_pairs: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Chooses the pairs of one batch; see `plan_walk`."""
+    left, right = (side.astype(np.int32) for side in np.triu_indices(len(batch), k=1))
+    same_group = (group[batch[left]] == group[batch[right]]) & (group[batch[left]] >= 0) & (batch[left] != batch[right])
+    different = (identity[batch[left]] != identity[batch[right]]) & (batch[left] != batch[right])
+    positive = rng.permutation(np.flatnonzero(same_group))[: num_pairs // 2]
+    negative = np.flatnonzero(different)
+    hardest_first = negative[np.argsort(-scores[batch[left[negative]], batch[right[negative]]], kind="stable")]
+    hard, rest = np.split(hardest_first, [(num_pairs - len(positive)) // 2])
+    chosen = np.concatenate([positive, hard, rng.permutation(rest)])
+    target = (np.arange(len(chosen)) < len(positive)).astype(np.float32)
+    chosen, target = np.resize(chosen, num_pairs), np.resize(target, num_pairs)
+    return left[chosen], right[chosen], target, _balanced_weight(target)
+
+
+def _balanced_weight(target: np.ndarray) -> np.ndarray:
+    """Weighs both targets alike, 1 on average."""
+    share = target.mean()
+    if share in (0.0, 1.0):
+        return np.ones_like(target)
+    return np.where(target == 1, 0.5 / share, 0.5 / (1 - share)).astype(np.float32)

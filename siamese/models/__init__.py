@@ -1,0 +1,1 @@
+"""Encoder, comparator, losses, the pair model that trains them, and the model folder."""

@@ -1,0 +1,152 @@
+"""The residual encoder: image -> embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from siamese.settings import EncoderSettings
+
+GEM_POWER = 3.74  # fixed exponent of the seventh place of the humpback challenge
+
+
+@keras.saving.register_keras_serializable(package="siamese")
+class Standardise(layers.Layer):
+    """Gives every image zero mean and unit variance, so that `uint8` photos of any light enter the encoder alike."""
+
+    def call(self, images: Any) -> Any:
+        """Takes `(num_images, height, width, channels)` of any type, returns float32 of the same shape."""
+        images = ops.cast(images, "float32")
+        centred = images - ops.mean(images, axis=(1, 2, 3), keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=(1, 2, 3), keepdims=True)
+        return centred * ops.rsqrt(variance + 1e-3)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns the shape it was given."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="siamese")
+class GeneralisedMeanPooling(layers.Layer):
+    """Pools a map to (mean of x^p)^(1/p): p = 1 is the average, a large p nears the maximum (Radenovic 2018)."""
+
+    def __init__(self, power: float = GEM_POWER, **kwargs: Any) -> None:
+        """Takes the exponent, at least 1."""
+        super().__init__(**kwargs)
+        self.power = power
+
+    def call(self, features: Any) -> Any:
+        """Takes `(num_images, height, width, channels)`, returns `(num_images, channels)`."""
+        powered = ops.power(ops.maximum(features, 1e-6), self.power)
+        return ops.power(ops.mean(powered, axis=(1, 2)), 1.0 / self.power)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns `(num_images, channels)`."""
+        return (input_shape[0], input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "power": self.power}
+
+
+@keras.saving.register_keras_serializable(package="siamese")
+class Stripes(layers.Layer):
+    """Cuts a map into equal upright stripes, so that left and right stay apart (seventh place, humpback 2019)."""
+
+    def __init__(self, count: int, **kwargs: Any) -> None:
+        """Takes the number of stripes; the map's width must be a multiple of it."""
+        super().__init__(**kwargs)
+        self.count = count
+
+    def call(self, features: Any) -> list[Any]:
+        """Takes `(num_images, height, width, channels)`, returns `count` maps of that height."""
+        return ops.split(features, self.count, axis=2)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "count": self.count}
+
+
+POOLINGS = {
+    "max": layers.GlobalMaxPooling2D,
+    "average": layers.GlobalAveragePooling2D,
+    "gem": GeneralisedMeanPooling,
+}
+
+
+def build_encoder(input_shape: tuple[int, int, int], settings: EncoderSettings | None = None) -> keras.Model:
+    """Builds the residual encoder of the humpback kernel (Piotte 2018), sized by settings.
+
+    With the default settings and `(384, 384, 1)` it has 55 convolutions, 512 features and 2,692,096 parameters.
+
+    Args:
+        input_shape: height, width and channels of an image, pixels.
+        settings: stem, widths, depth and pooling; None takes the defaults.
+
+    Returns:
+        A model from `(num_images, height, width, channels)`, `uint8` or float, to `(num_images, embed_dim)` float32,
+        where `embed_dim` is the last width, times the stripes. Features are not negative and not normalised.
+
+    Raises:
+        ValueError: the image is too small for so many stages.
+    """
+    settings = settings or EncoderSettings()
+    _check_size(input_shape, settings)
+    images = keras.Input(input_shape, name="images")
+    x = _stem(Standardise(name="standardise")(images), settings)
+    for stage, (width, bottleneck) in enumerate(zip(settings.widths, settings.bottlenecks, strict=True), start=1):
+        x = layers.MaxPooling2D(2, padding="same", name=f"stage{stage}_pool")(x)
+        x = _convolution(_batch_norm(x, settings), width, 1)
+        for _ in range(settings.depth):
+            x = _sub_block(x, bottleneck, settings)
+    return keras.Model(images, _pool(x, settings), name="encoder")
+
+
+def _check_size(input_shape: tuple[int, int, int], settings: EncoderSettings) -> None:
+    shrink = settings.stem_stride * (2 if settings.stem_pool else 1) * 2 ** (len(settings.widths) - 1)
+    if min(input_shape[:2]) < shrink:
+        raise ValueError(
+            f"`input_shape` must be at least {shrink} pixels high and wide for {len(settings.widths)} stages. "
+            f"Received: input_shape={input_shape}. Use larger images or fewer `encoder.widths`."
+        )
+
+
+def _stem(x: Any, settings: EncoderSettings) -> Any:
+    x = _convolution(x, settings.stem_filters, settings.stem_kernel, strides=settings.stem_stride)
+    if settings.stem_pool:
+        x = layers.MaxPooling2D(2, padding="same", name="stem_pool")(x)
+    for _ in range(settings.stem_convolutions):
+        x = _convolution(_batch_norm(x, settings), settings.stem_filters, 3)
+    return x
+
+
+def _sub_block(x: Any, bottleneck: int, settings: EncoderSettings) -> Any:
+    """Adds a bottleneck's result to its batch-normalised input, then ReLU."""
+    width = x.shape[-1]
+    normal = x = _batch_norm(x, settings)
+    x = _convolution(x, bottleneck, 1)
+    x = _convolution(_batch_norm(x, settings), bottleneck, 3)
+    x = _convolution(_batch_norm(x, settings), width, 1, activation=None)
+    return layers.ReLU()(layers.Add()([normal, x]))
+
+
+def _pool(x: Any, settings: EncoderSettings) -> Any:
+    if settings.stripes == 1:
+        return POOLINGS[settings.pooling](name="embedding")(x)
+    if x.shape[2] % settings.stripes:
+        raise ValueError(
+            f"`encoder.stripes` must divide the width of the last map, {x.shape[2]}. "
+            f"Received: stripes={settings.stripes}. Take a power of two, or another image width."
+        )
+    stripes = Stripes(settings.stripes, name="stripes")(x)
+    return layers.Concatenate(name="embedding")([POOLINGS[settings.pooling]()(stripe) for stripe in stripes])
+
+
+def _convolution(x: Any, filters: int, kernel: int, *, strides: int = 1, activation: str | None = "relu") -> Any:
+    return layers.Conv2D(filters, kernel, strides=strides, padding="same", activation=activation)(x)
+
+
+def _batch_norm(x: Any, settings: EncoderSettings) -> Any:
+    return layers.BatchNormalization(momentum=settings.batch_norm_momentum)(x)

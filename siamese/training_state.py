@@ -1,0 +1,115 @@
+"""What a training leaves after each round: a state to go on from, a history table, TensorBoard scalars."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from siamese.errors import SiameseError
+from siamese.files import write_atomically
+
+STATE = "state.npz"
+
+
+@dataclass
+class Record:
+    """What is kept of a round: its place in the schedule, what its score matrix said, how the fit went.
+
+    Attributes:
+        round: number of the round, from 1.
+        phase: number of the phase, from 1.
+        learning_rate: Adam's rate.
+        noise: K, the width of the noise on the scores.
+        l2: penalty on the convolution kernels.
+        num_images: images that entered the assignment.
+        num_encoded: passes of the encoder, for scoring and for fitting.
+        loss: mean loss of the last epoch.
+        accuracy: share of the compared pairs judged rightly in the last epoch, both targets weighing the same.
+        mean_score: mean probability that the round's score matrix gives to its pairs.
+        correct_pairs: share of the chosen pairs (all positive ones, the assigned negative ones) that the score matrix
+            judges rightly, before the fit.
+        seconds_embed: seconds of embedding; likewise score, assign and fit.
+    """
+
+    round: int
+    phase: int
+    learning_rate: float
+    noise: float
+    l2: float
+    num_images: int
+    num_encoded: int = 0
+    loss: float = float("nan")
+    accuracy: float = float("nan")
+    mean_score: float = float("nan")
+    correct_pairs: float = float("nan")
+    seconds_embed: float = 0.0
+    seconds_score: float = 0.0
+    seconds_assign: float = 0.0
+    seconds_fit: float = 0.0
+
+
+def save_state(folder: Path, model: keras.Model, records: Sequence[Record], fingerprint: str) -> None:
+    """Writes weights, optimiser and records in one file, in one move.
+
+    Args:
+        folder: the run folder.
+        model: a compiled pair model.
+        records: the rounds done so far.
+        fingerprint: hash of the settings and the data; another training will not go on from here.
+    """
+    header = json.dumps({"fingerprint": fingerprint, "records": [asdict(record) for record in records]})
+    arrays = {f"variable_{number}": variable.numpy() for number, variable in enumerate(_variables(model))}
+    write_atomically(
+        folder / STATE, lambda path: np.savez(path, header=np.frombuffer(header.encode(), np.uint8), **arrays)
+    )
+
+
+def load_state(folder: Path, model: keras.Model, fingerprint: str) -> list[Record]:
+    """Puts the model where the last round left it; a folder without a state gives no records.
+
+    Raises:
+        SiameseError: the folder holds a training with other settings or other photos, or the state is damaged.
+    """
+    if not (folder / STATE).is_file():
+        return []
+    try:
+        with np.load(folder / STATE, allow_pickle=False) as state:
+            header = json.loads(state["header"].tobytes())
+            arrays = {name: state[name] for name in state.files}
+    except (OSError, ValueError, KeyError) as error:
+        raise SiameseError(f"{folder / STATE}: the state is damaged ({error}). Delete it to start again.") from error
+    if header["fingerprint"] != fingerprint:
+        raise SiameseError(
+            f"{folder}: a run folder belongs to one training. Received: other settings or other photos than those it "
+            "was started with. Choose another run folder, or delete this one to start again."
+        )
+    for number, variable in enumerate(_variables(model)):
+        variable.assign(arrays[f"variable_{number}"])
+    return [Record(**record) for record in header["records"]]
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def write_history(folder: Path, records: Sequence[Record]) -> pd.DataFrame:
+    """Writes `history.csv`, one row a round, and returns it."""
+    history = pd.DataFrame([asdict(record) for record in records])
+    write_atomically(folder / "history.csv", lambda path: history.to_csv(path, index=False))
+    return history
+
+
+def write_scalars(folder: Path, record: Record) -> None:
+    """Adds a round's numbers to the TensorBoard log in `tensorboard/`."""
+    writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+    with writer.as_default(step=record.round):
+        for name, value in asdict(record).items():
+            tf.summary.scalar(name, value)
+    writer.close()
