@@ -1,0 +1,106 @@
+"""The catalog: embeddings and identities of the known photos."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from siamese.errors import ModelFolderError, SiameseError
+from siamese.files import write_atomically
+
+FORMAT_VERSION = 1
+INDEX = "catalog.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Known photos as a model sees them.
+
+    Attributes:
+        image_ids: `(num_images,)` names.
+        identity: `(num_images,)` identities; "" is an unknown individual, which never answers a query.
+        embeddings: `(num_images, embed_dim)` float32.
+        model: fingerprint of the weights that made the embeddings; another model cannot use them.
+    """
+
+    image_ids: np.ndarray
+    identity: np.ndarray
+    embeddings: np.ndarray
+    model: str
+
+    def __post_init__(self) -> None:
+        if not len(self.image_ids) == len(self.identity) == len(self.embeddings):
+            raise SiameseError(
+                "A catalog needs one identity and one embedding for each image. Received: "
+                f"{len(self.image_ids)} images, {len(self.identity)} identities, {len(self.embeddings)} embeddings."
+            )
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def add(self, other: Catalog) -> Catalog:
+        """Returns a catalog with the photos of both; the network is not trained again.
+
+        Raises:
+            SiameseError: the two were made by different models, or share an image id.
+        """
+        self.check_model(other.model)
+        shared = np.intersect1d(self.image_ids.astype(str), other.image_ids.astype(str))
+        if len(shared):
+            raise SiameseError(f"An image may stand in a catalog once. Received: {shared[0]} in both. Leave it out.")
+        return Catalog(
+            np.concatenate([self.image_ids, other.image_ids]),
+            np.concatenate([self.identity, other.identity]),
+            np.concatenate([self.embeddings, other.embeddings]),
+            self.model,
+        )
+
+    def check_model(self, model: str) -> None:
+        """Refuses a model that did not make these embeddings."""
+        if model != self.model:
+            raise SiameseError(
+                "The catalog must be made by the model that reads it. "
+                f"Received: a catalog of {self.model[:12]}, a model {model[:12]}. Embed the catalog's photos again."
+            )
+
+    def save(self, folder: Path) -> None:
+        """Writes `embeddings.npy`, `images.csv` and, last, `catalog.json` with their hashes."""
+        table = pd.DataFrame({"image_id": self.image_ids, "identity": self.identity})
+        write_atomically(folder / "embeddings.npy", lambda path: np.save(path, self.embeddings, allow_pickle=False))
+        write_atomically(folder / "images.csv", lambda path: table.to_csv(path, index=False))
+        index = {"format": FORMAT_VERSION, "model": self.model, "files": _hashes(folder)}
+        write_atomically(folder / INDEX, lambda path: path.write_text(json.dumps(index, indent=2), encoding="utf-8"))
+
+
+def load_catalog(folder: Path) -> Catalog:
+    """Reads a saved catalog.
+
+    Raises:
+        ModelFolderError: a part is missing or was changed after saving.
+    """
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        intact = index["format"] == FORMAT_VERSION and index["files"] == _hashes(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelFolderError(f"{folder}: a catalog must hold {INDEX} and its files. Received: {error}.") from error
+    if not intact:
+        raise ModelFolderError(f"{folder}: the catalog was changed after it was saved. Embed its photos again.")
+    table = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False)
+    embeddings = np.load(folder / "embeddings.npy", allow_pickle=False)
+    image_ids, identity = (table[name].to_numpy(dtype=object) for name in ("image_id", "identity"))
+    return Catalog(image_ids, identity, embeddings, index["model"])
+
+
+def is_catalog(folder: Path) -> bool:
+    """Tells whether a folder holds a saved catalog."""
+    return (folder / INDEX).is_file()
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    names = ("embeddings.npy", "images.csv")
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}

@@ -1,0 +1,182 @@
+"""The sub-commands. Each imports what it needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from siamese.errors import SiameseError
+
+app = typer.Typer(
+    help="Tells individual animals apart by photo.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ModelFolder = Annotated[Path, typer.Option("--model", help="Model folder that training wrote, as runs/flukes/model.")]
+Recipe = Annotated[str | None, typer.Option(help="Name of a recipe under recipes/.")]
+Config = Annotated[Path | None, typer.Option(help="YAML file with settings; overrides the recipe.")]
+Values = Annotated[list[str] | None, typer.Option("--set", help="One setting, as training.batch_size=32.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
+
+
+class Format(StrEnum):
+    """What `rank` writes."""
+
+    table = "table"
+    submission = "submission"
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from siamese import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    manifest: Annotated[Path, typer.Option(help="Manifest CSV, or a folder with one sub-folder for each individual.")],
+    run: Annotated[Path, typer.Option(help="Run folder; an interrupted run in it goes on.")],
+    recipe: Recipe = None,
+    config: Config = None,
+    values: Values = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on a collection, evaluate it on its held-out photos and write a report."""
+    from siamese.recipes import resolve_settings
+
+    settings = resolve_settings(recipe, config, values or [])
+    from siamese.cli.progress import ConsoleListener
+    from siamese.pipeline import result_lines
+    from siamese.pipeline import train as run_training
+
+    with ConsoleListener() as listener:
+        metrics = run_training(manifest, settings, run, listener)
+    print(json.dumps(metrics, default=float) if as_json else result_lines(metrics))
+    listener.say(f"Model: {run / 'model'}. Report with pictures: {run / 'report'}. {metrics['seconds']:.0f} seconds.")
+
+
+@app.command()
+def rank(
+    model: ModelFolder,
+    queries: Annotated[Path, typer.Option(help="Photos to name: a photo, a folder or a manifest.")],
+    catalog: Annotated[Path, typer.Option(help="Known photos: a saved catalog, a folder or a manifest.")],
+    out: Annotated[Path | None, typer.Option(help="CSV file to write; without it the table is printed.")] = None,
+    top_k: Annotated[int, typer.Option(help="Answers for each query.", min=1)] = 5,
+    form: Annotated[Format, typer.Option("--format", help="Table, or the challenge's submission.")] = Format.table,
+    as_json: AsJson = False,
+) -> None:
+    """Rank the individuals of a catalog for each photo, with the place of a new individual."""
+    import siamese
+
+    matcher = siamese.load(model)
+    known = matcher.catalog(catalog)
+    ranking = matcher.rank(queries, known, top_k=top_k)
+    frame = ranking.to_submission() if form is Format.submission else ranking.to_frame(known.image_ids)
+    _tell_quarantine(matcher.quarantine)
+    if out:
+        from siamese.files import write_atomically
+
+        write_atomically(out, lambda path: frame.to_csv(path, index=False))
+    elif as_json:
+        print(frame.to_json(orient="records"))
+    else:
+        frame.to_csv(sys.stdout, index=False)
+
+
+@app.command()
+def verify(
+    model: ModelFolder,
+    photo_a: Annotated[Path, typer.Argument(help="A photo.")],
+    photo_b: Annotated[Path, typer.Argument(help="Another photo.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say whether two photos show the same animal."""
+    import siamese
+
+    answer = siamese.load(model).verify(photo_a, photo_b)
+    if as_json:
+        print(json.dumps(vars(answer)))
+    else:
+        print(f"{answer.verdict}: score {answer.score:.2f}, probability of the same animal {answer.probability:.0%}")
+
+
+@app.command()
+def embed(
+    model: ModelFolder,
+    photos: Annotated[Path, typer.Option(help="Known photos: a folder or a manifest.")],
+    out: Annotated[Path, typer.Option(help="Catalog folder to write.")],
+) -> None:
+    """Embed photos into a catalog that `rank` reads without decoding the photos again."""
+    import siamese
+
+    matcher = siamese.load(model)
+    catalog = matcher.catalog(photos)
+    catalog.save(out)
+    _tell_quarantine(matcher.quarantine)
+    print(f"{out}: {len(catalog)} photos")
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Option(help="Run folder of a finished training.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print the numbers of a finished run again."""
+    metrics = _read_metrics(run)
+    if as_json:
+        print(json.dumps(metrics))
+        return
+    print((run / "report" / "summary.md").read_text(encoding="utf-8"))
+
+
+@app.command()
+def settings(recipe: Recipe = None, config: Config = None, values: Values = None) -> None:
+    """Print every setting with its value, as YAML that --config reads."""
+    import yaml
+
+    from siamese.recipes import resolve_settings
+
+    resolved = resolve_settings(recipe, config, values or [])
+    for section, fields in resolved.model_dump(mode="json").items():
+        model = type(getattr(resolved, section))
+        print(f"{section}:")
+        for name, value in fields.items():
+            text = yaml.safe_dump({name: value}, sort_keys=False).rstrip().replace("\n", "\n  ")
+            print(f"  # {model.model_fields[name].description}\n  {text}")
+
+
+def _read_metrics(run: Path) -> dict[str, Any]:
+    path = run / "report" / "metrics.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SiameseError(f"{path}: there must be a report. Received: {error}. Train this run to its end.") from error
+
+
+def _tell_quarantine(quarantine: list[tuple[str, str]]) -> None:
+    for _, reason in quarantine:
+        print(f"left out: {reason}", file=sys.stderr)
+
+
+def main() -> None:
+    """Runs the program; wrong input gives a sentence on stderr and exit code 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        app()
+    except SiameseError as error:
+        print(f"siamese: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("siamese: interrupted; the same command goes on from the last finished round.", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,375 @@
+"""The main job: a collection becomes a trained model folder and a report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from siamese.catalog import Catalog
+from siamese.decision import Decision, fit_decision
+from siamese.errors import ManifestError
+from siamese.evaluation.baselines import pixel_scores, plain_baselines
+from siamese.evaluation.evaluate import Evaluation, evaluate
+from siamese.evaluation.report import comparison_table, summary, write_report
+from siamese.evaluation.sheets import sample_queries, sheet_rows
+from siamese.files import write_atomically
+from siamese.manifest import Manifest, open_collection
+from siamese.matcher import model_fingerprint
+from siamese.models.pair_model import PairModel, build_pair_model
+from siamese.models.storage import StoredModel, save_model
+from siamese.scoring import Embedder, score_matrix
+from siamese.settings import ProtocolSettings, Settings, write_settings
+from siamese.splits import check_trainable, open_set_split
+from siamese.store import ImageStore, build_store
+from siamese.training import Trainer, TrainingImages, with_turns
+from siamese.training_state import Record
+
+CATALOG_SPLITS = ("train", "catalog", "validation")
+SPLITS = ("train", "catalog", "validation", "test")
+
+
+class Listener(Protocol):
+    """What shows a run while it works."""
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """Is told how far a stage is."""
+
+    def say(self, sentence: str) -> None:
+        """Is told a sentence worth a line."""
+
+    def round(self, record: Record, num_rounds: int) -> None:
+        """Is told of a finished round."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """The queries of one evaluation and the catalog that answers them, as rows of the collection."""
+
+    queries: np.ndarray
+    catalog: np.ndarray
+
+
+@dataclass
+class Collection:
+    """A manifest whose photos are all in the store, row by row.
+
+    Attributes:
+        manifest: readable photos only, with a `split` column.
+        store: their images.
+    """
+
+    manifest: Manifest
+    store: ImageStore
+    identity: np.ndarray = field(init=False)
+    split: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.identity, self.split = self.manifest.identity, self.manifest.column("split")
+
+    def side(self, split: str, settings: Settings) -> Side:
+        """Returns the queries of `validation` or `test` with the catalog that may answer them."""
+        queries = np.flatnonzero(self.split == split)
+        if settings.evaluation.catalog == "leave_one_out":
+            return Side(queries, queries[self.identity[queries] != ""])
+        before = [name for name in CATALOG_SPLITS if name != split]
+        return Side(queries, np.flatnonzero(np.isin(self.split, before) & (self.identity != "")))
+
+    def truth(self, side: Side) -> np.ndarray:
+        """Returns the right answers: an identity, "" where the catalog does not hold it."""
+        identity = self.identity[side.queries]
+        return np.where(np.isin(identity, self.identity[side.catalog]), identity, "").astype(object)
+
+    def allowed(self, side: Side, protocol: ProtocolSettings) -> np.ndarray:
+        """Returns `(num_queries, num_catalog)` booleans: which photo may answer which query."""
+        allowed = side.queries[:, None] != side.catalog[None, :]
+        for column, shared in [(c, True) for c in protocol.must_share] + [(c, False) for c in protocol.must_differ]:
+            values = _existing_column(self.manifest, column)
+            allowed &= (values[side.queries][:, None] == values[side.catalog][None, :]) == shared
+        return allowed
+
+
+def train(source: Path, settings: Settings, folder: Path, listener: Listener) -> dict[str, Any]:
+    """Runs the main job; in a folder where it was interrupted it goes on.
+
+    Args:
+        source: manifest CSV or photo folder.
+        settings: all stages.
+        folder: the run folder; gets settings.yaml, manifest.csv, store.h5, history.csv, model/, catalog/ and report/.
+        listener: shows the progress.
+
+    Returns:
+        The metrics, as in `report/metrics.json`.
+
+    Raises:
+        SiameseError: the input cannot be trained on; the sentence says what to do.
+    """
+    start = time.perf_counter()
+    manifest = with_split(open_collection(source), settings)
+    _check_splits(manifest, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    collection = _collect(manifest, settings, folder, listener)
+    model = build_pair_model(settings)
+    trainer = Trainer(model, _training_images(collection, settings), settings.training, listener.stage)
+    num_rounds = sum(phase.rounds for phase in settings.training.schedule)
+    write_atomically(folder / "settings.yaml", lambda path: write_settings(settings, path))
+    history = trainer.train(
+        folder,
+        fingerprint=_fingerprint(settings, collection.store.fingerprint, manifest),
+        on_round=lambda record: listener.round(record, num_rounds),
+    )
+    return _finish(collection, model, settings, folder, history, listener, start)
+
+
+def with_split(manifest: Manifest, settings: Settings) -> Manifest:
+    """Adds a `split` column where the manifest has none."""
+    if (manifest.column("split") != "").any():
+        return manifest
+    rng = np.random.default_rng(settings.training.seed)
+    return manifest.with_column("split", open_set_split(manifest.identity, settings.split, rng=rng))
+
+
+def _check_splits(manifest: Manifest, settings: Settings) -> None:
+    split = manifest.column("split")
+    unknown = sorted(set(split) - set(SPLITS))
+    if unknown:
+        raise ManifestError(
+            f"`split` must be one of {', '.join(SPLITS)} in every row. Received: {unknown[0]!r}. Correct the column."
+        )
+    for needed in ("train", "validation", "test"):
+        if not (split == needed).any():
+            raise ManifestError(
+                f"The collection must have photos with split `{needed}`. Received: none. "
+                "Leave the `split` column out to have it drawn, or give more photos."
+            )
+    check_trainable(manifest.identity[split == "train"])
+    for column in settings.training.positives_share:
+        _existing_column(manifest, column)
+
+
+def _existing_column(manifest: Manifest, column: str) -> np.ndarray:
+    if column not in manifest.table.columns:
+        raise ManifestError(
+            f"The settings ask for the column `{column}`. Received: a manifest with the columns "
+            f"{', '.join(manifest.table.columns)}. Add it, or choose another recipe."
+        )
+    return manifest.column(column)
+
+
+def _collect(manifest: Manifest, settings: Settings, folder: Path, listener: Listener) -> Collection:
+    manifest.write(folder / "manifest.csv")
+    store = build_store(
+        manifest,
+        folder / "store.h5",
+        settings.preprocessing,
+        on_progress=lambda done, total: listener.stage("photos", done, total),
+    )
+    readable = np.isin(manifest.image_ids, store.image_ids)
+    if not readable.all():
+        listener.say(
+            f"{np.sum(~readable)} of {len(manifest)} photos could not be read; {folder / 'quarantine.csv'} says why."
+        )
+    collection = Collection(manifest.select(readable), store)
+    check_trainable(collection.identity[collection.split == "train"])
+    return collection
+
+
+def _training_images(collection: Collection, settings: Settings) -> TrainingImages:
+    names = collection.identity
+    rows = np.flatnonzero((collection.split == "train") & (names != ""))
+    counts = pd.Series(names[rows]).map(pd.Series(names[rows]).value_counts()).to_numpy()
+    rows = rows[counts >= settings.training.min_photos]
+    keys = [names[rows], *(collection.manifest.column(column)[rows] for column in settings.training.positives_share)]
+    identity, group = (_codes(parts) for parts in (keys[:1], keys))
+    images = TrainingImages(lambda index: collection.store.read(rows[index]), identity, group)
+    return with_turns(images, settings.augmentation.new_identities)
+
+
+def _codes(columns: list[np.ndarray]) -> np.ndarray:
+    return pd.DataFrame(dict(enumerate(columns))).groupby(list(range(len(columns))), sort=True).ngroup().to_numpy()
+
+
+def _fingerprint(settings: Settings, photos: str, manifest: Manifest) -> str:
+    """Hashes what decides a training: its settings, the photos, and who is where."""
+    parts = [settings.model_dump_json(exclude={"evaluation"}), photos]
+    parts += [",".join(manifest.column(name)) for name in ("identity", "split", *settings.training.positives_share)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _finish(
+    collection: Collection,
+    model: PairModel,
+    settings: Settings,
+    folder: Path,
+    history: pd.DataFrame,
+    listener: Listener,
+    start: float,
+) -> dict[str, Any]:
+    """Evaluates the trained model and writes model folder, catalog and report."""
+    embeddings = embed_collection(model, collection, listener)
+    judged = judge(collection, settings, lambda side: _model_scores(model, embeddings, side))
+    metrics = {**judged.evaluation.metrics, "protocols": judged.protocols, "error_name": settings.evaluation.error_name}
+    metrics["baselines"] = _baselines(collection, settings, judged.evaluation, listener)
+    metrics["num_rounds"], metrics["num_encoded"] = len(history), int(history["num_encoded"].sum())
+    metrics["seconds_training"] = float(history.filter(like="seconds_").to_numpy().sum())
+    metrics["num_quarantined"] = len(pd.read_csv(folder / "quarantine.csv")) if _has_rows(folder) else 0
+    metrics["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    metrics["seconds"] = time.perf_counter() - start
+    _keep_model(collection, model, settings, folder, judged.decision, metrics, embeddings)
+    _report(collection, settings, folder, judged, metrics, history)
+    return metrics
+
+
+def _has_rows(folder: Path) -> bool:
+    place = folder / "quarantine.csv"
+    return place.is_file() and place.stat().st_size > 0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A decision fitted on validation queries and what it did to the test queries."""
+
+    decision: Decision
+    evaluation: Evaluation
+    protocols: dict[str, dict[str, Any]]
+    side: Side
+
+
+def judge(collection: Collection, settings: Settings, score: Callable[[Side], np.ndarray]) -> Judgement:
+    """Fits the decision on the validation photos and evaluates the test photos, under every protocol.
+
+    Args:
+        collection: photos with their split.
+        settings: the protocols.
+        score: gives the scores `(num_queries, num_catalog)` of a side.
+    """
+    validation, test = (collection.side(split, settings) for split in ("validation", "test"))
+    validation_scores, test_scores = score(validation), score(test)
+
+    def under(protocol: ProtocolSettings, decision_protocol: ProtocolSettings) -> tuple[Decision, Evaluation]:
+        decision = fit_decision(
+            validation_scores,
+            collection.identity[validation.catalog],
+            collection.truth(validation),
+            allowed=collection.allowed(validation, decision_protocol),
+        )
+        return decision, evaluate(
+            test_scores,
+            collection.identity[test.catalog],
+            collection.truth(test),
+            query_ids=collection.manifest.image_ids[test.queries],
+            decision=decision,
+            allowed=collection.allowed(test, protocol),
+            top_k=settings.evaluation.top_k,
+        )
+
+    decision, evaluation = under(settings.evaluation, settings.evaluation)
+    further = {name: under(protocol, protocol)[1].metrics for name, protocol in settings.evaluation.protocols.items()}
+    return Judgement(decision, evaluation, further, test)
+
+
+def embed_collection(model: PairModel, collection: Collection, listener: Listener | None = None) -> np.ndarray:
+    """Embeds every photo of a collection: `(num_images, embed_dim)` float32."""
+    on_progress = (lambda done, total: listener.stage("embed", done, total)) if listener else None
+    return Embedder(model.encoder).embed(collection.store.read, len(collection.store), on_progress)
+
+
+def _model_scores(model: PairModel, embeddings: np.ndarray, side: Side) -> np.ndarray:
+    return score_matrix(model.comparator, embeddings[side.queries], embeddings[side.catalog])
+
+
+def _baselines(
+    collection: Collection, settings: Settings, evaluation: Evaluation, listener: Listener
+) -> dict[str, dict[str, Any]]:
+    """Measures nearest pixels and the untrained encoder the same way, and works out chance and always-new."""
+    listener.say("Measuring the baselines: nearest pixels and the untrained encoder.")
+    read = collection.store.read
+    pixels = judge(collection, settings, lambda side: pixel_scores(read(side.queries), read(side.catalog)))
+    untrained = build_pair_model(settings)
+    embeddings = embed_collection(untrained, collection)
+    blank = judge(collection, settings, lambda side: _model_scores(untrained, embeddings, side))
+    measured = {"nearest_pixels": pixels.evaluation.metrics, "untrained": blank.evaluation.metrics}
+    return {**plain_baselines(evaluation), **measured}
+
+
+def _keep_model(
+    collection: Collection,
+    model: PairModel,
+    settings: Settings,
+    folder: Path,
+    decision: Decision,
+    metrics: dict[str, Any],
+    embeddings: np.ndarray,
+) -> None:
+    card = {"data": collection.store.fingerprint, "metrics": json.loads(json.dumps(metrics, default=float))}
+    stored = StoredModel(model.encoder, model.comparator, settings, decision.to_dict(), card)
+    save_model(folder / "model", stored, card_text=_card_text(metrics, collection))
+    known = np.flatnonzero((collection.identity != "") & (collection.split != "test"))
+    Catalog(
+        collection.manifest.image_ids[known],
+        collection.identity[known],
+        embeddings[known],
+        model_fingerprint(folder / "model"),
+    ).save(folder / "catalog")
+
+
+def _card_text(metrics: dict[str, Any], collection: Collection) -> str:
+    known = collection.identity[collection.identity != ""]
+    return (
+        "# Model card\n\n"
+        "Tells individuals apart by photo: a residual encoder and a learned comparator, trained on hard pairs.\n\n"
+        f"- Data: {len(collection.manifest)} photos, {len(np.unique(known))} individuals, "
+        f"fingerprint {collection.store.fingerprint[:16]}.\n"
+        "- Identity rule: the score of an individual is the highest score of its photos.\n"
+        f"- Evaluation: {summary(metrics)}\n"
+        "- Limits: thresholds hold for photos like those of the validation; other places, cameras or seasons need "
+        "their own validation.\n"
+    )
+
+
+def _report(
+    collection: Collection,
+    settings: Settings,
+    folder: Path,
+    judged: Judgement,
+    metrics: dict[str, Any],
+    history: pd.DataFrame,
+) -> None:
+    read, side = collection.store.read, judged.side
+    rng = np.random.default_rng(settings.training.seed)
+    catalog_ids = collection.manifest.image_ids[side.catalog]
+    rows = sheet_rows(
+        judged.evaluation,
+        sample_queries(judged.evaluation, settings.evaluation.sheet_queries, rng=rng),
+        query_images=lambda index: read(side.queries[index]),
+        catalog_images=lambda index: read(side.catalog[index]),
+        catalog_ids=catalog_ids,
+    )
+    write_report(
+        folder / "report",
+        evaluation=judged.evaluation,
+        metrics=metrics,
+        history=history,
+        sheet_rows=rows,
+        catalog_ids=catalog_ids,
+    )
+
+
+def result_lines(metrics: dict[str, Any]) -> str:
+    """Returns the closing table and sentences of a run."""
+    lines = [comparison_table(metrics).to_string(index=False, float_format="%.3f", na_rep="-"), "", summary(metrics)]
+    lines.append(f"{metrics['error_name']}: {1 - metrics['top1']:.1%}")
+    for name, numbers in metrics["protocols"].items():
+        lines.append(
+            f"protocol {name}: top-1 {numbers['top1']:.1%}, top-5 {numbers['top5']:.1%}, MAP@5 of known queries "
+            f"{numbers['map5_known']:.3f} over {numbers['num_known']} queries"
+        )
+    return "\n".join(lines)
