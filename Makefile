@@ -4,7 +4,7 @@
 .DELETE_ON_ERROR:
 .PHONY: help .venv data train rank report notebooks check test format clean
 
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PYTHON := $(shell for python in python3.11 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin

@@ -52,7 +52,7 @@ def solve_assignment(cost: np.ndarray, forbidden: np.ndarray, *, method: str | N
     _check_cost(cost, forbidden)
     method = method or ("scipy" if lapjv is None else "lapjv")
     full_cost = _with_prohibitive_cells(cost, forbidden)
-    if method == "lapjv":
+    if method == "lapjv" and len(cost):  # lapjv refuses an empty matrix
         column = np.asarray(lapjv(full_cost, force_doubles=True)[0], dtype=np.intp)  # its float32 default loses digits
     else:
         column = linear_sum_assignment(full_cost)[1]

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops, random
 
+from siamese.errors import SettingsError
 from siamese.settings import AugmentationSettings, Turn
 
 # How each further identity is made from a stored batch (num_images, height, width, channels).
@@ -28,10 +29,10 @@ def turn_images(images: np.ndarray, turn: Turn) -> np.ndarray:
         turn: `"flip"`, `"turn90"`, `"turn180"` or `"turn270"` (counter-clockwise).
 
     Raises:
-        ValueError: a quarter turn was asked for images that are not square.
+        SettingsError: a quarter turn was asked for images that are not square.
     """
     if turn in ("turn90", "turn270") and images.shape[1] != images.shape[2]:
-        raise ValueError(
+        raise SettingsError(
             f"`{turn}` needs square images. Received: shape {images.shape}. "
             "Leave it out of `augmentation.new_identities`, or make `preprocessing` height and width equal."
         )

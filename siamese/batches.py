@@ -59,7 +59,15 @@ def plan_pairs(positives: Pairs, negatives: Pairs, *, batch_size: int, rng: np.r
         negatives: pairs of two animals, likewise.
         batch_size: images encoded in one step, a multiple of 4; a quarter as many pairs of each target.
         rng: the only source of randomness.
+
+    Raises:
+        ValueError: there is no positive or no negative pair.
     """
+    if not len(positives) or not len(negatives):
+        raise ValueError(
+            "`positives` and `negatives` must hold at least one pair. "
+            f"Received: {len(positives)} positive, {len(negatives)} negative. Train on images that give both."
+        )
     quarter = max(1, batch_size // 4)
     num_batches = -(-max(len(positives), len(negatives)) // quarter)
     same_left, same_right = _shuffled_rows(positives, num_batches, quarter, rng)

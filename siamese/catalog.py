@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from siamese.errors import ModelFolderError, SiameseError
-from siamese.files import write_atomically
+from siamese.files import write_together
 
 FORMAT_VERSION = 1
 INDEX = "catalog.json"
+PARTS = ("embeddings.npy", "images.csv")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +72,17 @@ class Catalog:
             )
 
     def save(self, folder: Path) -> None:
-        """Writes `embeddings.npy`, `images.csv` and, last, `catalog.json` with their hashes."""
+        """Writes `embeddings.npy`, `images.csv` and, last, `catalog.json` with their hashes.
+
+        Raises:
+            DiskError: a file could not be written; an earlier catalog is untouched.
+        """
+        array = io.BytesIO()  # given a file, np.save does not tell of a full disk
+        np.save(array, self.embeddings, allow_pickle=False)
         table = pd.DataFrame({"image_id": self.image_ids, "identity": self.identity})
-        write_atomically(folder / "embeddings.npy", lambda path: np.save(path, self.embeddings, allow_pickle=False))
-        write_atomically(folder / "images.csv", lambda path: table.to_csv(path, index=False))
-        index = {"format": FORMAT_VERSION, "model": self.model, "files": _hashes(folder)}
-        write_atomically(folder / INDEX, lambda path: path.write_text(json.dumps(index, indent=2), encoding="utf-8"))
+        files = {"embeddings.npy": array.getvalue(), "images.csv": table.to_csv(index=False).encode()}
+        index = {"format": FORMAT_VERSION, "model": self.model, "files": _hashes(files)}
+        write_together(folder, {**files, INDEX: json.dumps(index, indent=2).encode()})
 
 
 def load_catalog(folder: Path) -> Catalog:
@@ -85,15 +93,18 @@ def load_catalog(folder: Path) -> Catalog:
     """
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        intact = index["format"] == FORMAT_VERSION and index["files"] == _hashes(folder)
-    except (OSError, ValueError, KeyError) as error:
+        made_by, model, hashes = (index[name] for name in ("format", "model", "files"))
+        found = _hashes({name: (folder / name).read_bytes() for name in PARTS})
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFolderError(f"{folder}: a catalog must hold {INDEX} and its files. Received: {error}.") from error
-    if not intact:
+    if made_by != FORMAT_VERSION:
+        raise ModelFolderError(f"{folder}: the format must be {FORMAT_VERSION}. Received: {made_by}. Update siamese.")
+    if found != hashes:
         raise ModelFolderError(f"{folder}: the catalog was changed after it was saved. Embed its photos again.")
     table = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False)
     embeddings = np.load(folder / "embeddings.npy", allow_pickle=False)
     image_ids, identity = (table[name].to_numpy(dtype=object) for name in ("image_id", "identity"))
-    return Catalog(image_ids, identity, embeddings, index["model"])
+    return Catalog(image_ids, identity, embeddings, model)
 
 
 def is_catalog(folder: Path) -> bool:
@@ -101,6 +112,5 @@ def is_catalog(folder: Path) -> bool:
     return (folder / INDEX).is_file()
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    names = ("embeddings.npy", "images.csv")
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+def _hashes(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}

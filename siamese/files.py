@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,12 +40,34 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         _flush_to_disk(unfinished)
         os.replace(unfinished, path)
     except OSError as error:
-        raise DiskError(
-            f"{path}: the file must be writable. Received: {error.strerror or error}. "
-            "Free space on the disk or choose another folder; what stood there before is untouched."
-        ) from error
+        raise _disk_error(path, error) from error
     finally:
         _remove_if_there(unfinished)
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Writes files that belong together: all are on the disk before the first one moves to its place.
+
+    Args:
+        folder: made if missing; other files in it stay.
+        contents: bytes of each file by its name, moved in this order, so what names the others comes last.
+
+    Raises:
+        DiskError: the system refused to write one of them; the earlier files are all untouched.
+    """
+    unfinished = {folder / name: folder / f".unfinished-{name}" for name in contents}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place, content in zip(unfinished.values(), contents.values(), strict=True):
+            place.write_bytes(content)
+            _flush_to_disk(place)
+        for path, place in unfinished.items():
+            os.replace(place, path)
+    except OSError as error:
+        raise _disk_error(folder, error) from error
+    finally:
+        for place in unfinished.values():
+            _remove_if_there(place)
 
 
 class PatientFile(io.FileIO):
@@ -83,6 +105,13 @@ class PatientFile(io.FileIO):
         """Raises the failure, if there was one."""
         if self.failure is not None:
             raise self.failure
+
+
+def _disk_error(path: Path, error: OSError) -> DiskError:
+    return DiskError(
+        f"{path}: the file must be writable. Received: {error.strerror or error}. "
+        "Free space on the disk or choose another folder; what stood there before is untouched."
+    )
 
 
 def _flush_to_disk(path: Path) -> None:

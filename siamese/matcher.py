@@ -15,12 +15,10 @@ from siamese.catalog import Catalog, is_catalog, load_catalog
 from siamese.decision import Decision
 from siamese.errors import ImageError, SiameseError
 from siamese.images import prepare_array, prepare_image
-from siamese.manifest import Manifest, from_table, open_collection
+from siamese.manifest import PHOTO_SUFFIXES, Manifest, from_table, open_collection
 from siamese.models.storage import StoredModel, file_hash, load_model
 from siamese.ranking import Ranking, identity_scores, rank_identities
 from siamese.scoring import Embedder, score_matrix
-
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
 
 # A manifest (path or table), a folder or a list of photos, one photo, an array of images, or a saved catalog.
 Photos: TypeAlias = Manifest | pd.DataFrame | str | Path | Sequence[str | Path] | np.ndarray | Catalog
@@ -179,7 +177,7 @@ def load(folder: str | Path) -> Matcher:
 
 
 def model_fingerprint(folder: Path) -> str:
-    """Returns a hash of the weights and the preprocessing in a model folder."""
+    """Returns a hash of the weights in a model folder."""
     return "-".join(file_hash(folder / name)[:16] for name in ("encoder.keras", "comparator.keras"))
 
 

@@ -37,10 +37,16 @@ class NegativeMiner:
         self.scores = scores
         self._cost = -(scores + np.float32(noise) * rng.random(scores.shape, dtype=np.float32))
         unknown = identity < 0
-        self._forbidden = (identity[:, None] == identity[None, :]) | (unknown[:, None] & unknown[None, :])
+        self._never = (identity[:, None] == identity[None, :]) | (unknown[:, None] & unknown[None, :])
+        self._forbidden = self._never.copy()
 
     def draw(self) -> Pairs:
-        """Returns the hardest pairs not used before: each image at most once left and once right, no pair twice."""
+        """Returns the hardest pairs not used before: each image at most once left and once right, no pair twice.
+
+        Once every pair was used, as happens in small collections, they start again.
+        """
+        if self._forbidden.all():
+            self._forbidden = self._never.copy()
         assignment = solve_assignment(self._cost, self._forbidden)
         column, rows = assignment.column, np.arange(len(assignment.column))
         for _ in range(SWAP_ROUNDS):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from siamese.augment import turn_images
 from siamese.catalog import Catalog
 from siamese.decision import Decision, fit_decision
 from siamese.errors import ManifestError
@@ -29,9 +30,9 @@ from siamese.models.storage import StoredModel, save_model
 from siamese.scoring import Embedder, score_matrix
 from siamese.settings import ProtocolSettings, Settings, write_settings
 from siamese.splits import check_trainable, open_set_split
-from siamese.store import ImageStore, build_store
+from siamese.store import ImageStore, build_store, photos_fingerprint
 from siamese.training import Trainer, TrainingImages, with_turns
-from siamese.training_state import Record
+from siamese.training_state import Record, check_state
 
 CATALOG_SPLITS = ("train", "catalog", "validation")
 SPLITS = ("train", "catalog", "validation", "test")
@@ -115,15 +116,18 @@ def train(source: Path, settings: Settings, folder: Path, listener: Listener) ->
     start = time.perf_counter()
     manifest = with_split(open_collection(source), settings)
     _check_splits(manifest, settings)
+    _check_settings(manifest, settings)
+    model = build_pair_model(settings)
+    fingerprint = _fingerprint(settings, photos_fingerprint(manifest, settings.preprocessing), manifest)
+    check_state(folder, fingerprint)
     folder.mkdir(parents=True, exist_ok=True)
     collection = _collect(manifest, settings, folder, listener)
-    model = build_pair_model(settings)
     trainer = Trainer(model, _training_images(collection, settings), settings.training, listener.stage)
     num_rounds = sum(phase.rounds for phase in settings.training.schedule)
     write_atomically(folder / "settings.yaml", lambda path: write_settings(settings, path))
     history = trainer.train(
         folder,
-        fingerprint=_fingerprint(settings, collection.store.fingerprint, manifest),
+        fingerprint=fingerprint,
         on_round=lambda record: listener.round(record, num_rounds),
     )
     return _finish(collection, model, settings, folder, history, listener, start)
@@ -150,9 +154,17 @@ def _check_splits(manifest: Manifest, settings: Settings) -> None:
                 f"The collection must have photos with split `{needed}`. Received: none. "
                 "Leave the `split` column out to have it drawn, or give more photos."
             )
-    check_trainable(manifest.identity[split == "train"])
-    for column in settings.training.positives_share:
-        _existing_column(manifest, column)
+    check_trainable(manifest.identity[split == "train"], min_photos=settings.training.min_photos)
+
+
+def _check_settings(manifest: Manifest, settings: Settings) -> None:
+    """Finds out before the training what would stop it, or the evaluation after it."""
+    for protocol in (settings.evaluation, *settings.evaluation.protocols.values()):
+        for column in (*settings.training.positives_share, *protocol.must_share, *protocol.must_differ):
+            _existing_column(manifest, column)
+    images = settings.preprocessing
+    for turn in settings.augmentation.new_identities:
+        turn_images(np.zeros((1, images.height, images.width, images.channels), np.uint8), turn)
 
 
 def _existing_column(manifest: Manifest, column: str) -> np.ndarray:
@@ -178,7 +190,7 @@ def _collect(manifest: Manifest, settings: Settings, folder: Path, listener: Lis
             f"{np.sum(~readable)} of {len(manifest)} photos could not be read; {folder / 'quarantine.csv'} says why."
         )
     collection = Collection(manifest.select(readable), store)
-    check_trainable(collection.identity[collection.split == "train"])
+    check_trainable(collection.identity[collection.split == "train"], min_photos=settings.training.min_photos)
     return collection
 
 
@@ -189,6 +201,12 @@ def _training_images(collection: Collection, settings: Settings) -> TrainingImag
     rows = rows[counts >= settings.training.min_photos]
     keys = [names[rows], *(collection.manifest.column(column)[rows] for column in settings.training.positives_share)]
     identity, group = (_codes(parts) for parts in (keys[:1], keys))
+    if np.bincount(group).max() < 2:
+        raise ManifestError(
+            "Some photos of one individual must agree in "
+            f"{', '.join(settings.training.positives_share)} to be positive pairs. Received: no two that do. "
+            "Correct the column, or leave it out of `training.positives_share`."
+        )
     images = TrainingImages(lambda index: collection.store.read(rows[index]), identity, group)
     return with_turns(images, settings.augmentation.new_identities)
 
@@ -366,10 +384,15 @@ def _report(
 def result_lines(metrics: dict[str, Any]) -> str:
     """Returns the closing table and sentences of a run."""
     lines = [comparison_table(metrics).to_string(index=False, float_format="%.3f", na_rep="-"), "", summary(metrics)]
-    lines.append(f"{metrics['error_name']}: {1 - metrics['top1']:.1%}")
+    if metrics["num_known"]:
+        lines.append(f"{metrics['error_name']}: {1 - metrics['top1']:.1%}")
+    else:
+        lines.append(
+            "No test photo of a known individual may be answered: this collection cannot tell how well it works."
+        )
     for name, numbers in metrics["protocols"].items():
         lines.append(
-            f"protocol {name}: top-1 {numbers['top1']:.1%}, top-5 {numbers['top5']:.1%}, MAP@5 of known queries "
-            f"{numbers['map5_known']:.3f} over {numbers['num_known']} queries"
+            f"protocol {name}: top-1 {numbers['top1']:.1%}, top-5 {numbers['top5']:.1%}, MAP@5 "
+            f"{numbers['map5_closed']:.3f} over {numbers['num_known']} queries"
         )
     return "\n".join(lines)

@@ -45,9 +45,13 @@ def find_recipe(name: str) -> Path:
 
 def _nested(text: str) -> dict[str, Any]:
     name, equals, value = text.partition("=")
+    sentence = f"A setting must look like training.batch_size=32. Received: {text!r}."
     if not equals or "." not in name:
-        raise SettingsError(f"A setting must look like training.batch_size=32. Received: {text!r}.")
-    nested: Any = yaml.safe_load(value)
+        raise SettingsError(sentence)
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{sentence} Close every bracket and quote of the value.") from error
     for part in reversed(name.strip().split(".")):
         nested = {part: nested}
     return nested

@@ -99,7 +99,7 @@ def build_store(
         DiskError: the file could not be written; an earlier one is untouched.
     """
     path = Path(path)
-    fingerprint = _fingerprint(manifest, settings)
+    fingerprint = photos_fingerprint(manifest, settings)
     if path.is_file() and (store := _open_if_same(path, fingerprint)):
         return store
     quarantine: list[tuple[str, str, str]] = []
@@ -141,6 +141,15 @@ def open_store(path: Path | str, settings: PreprocessingSettings | None = None) 
     return store
 
 
+def photos_fingerprint(manifest: Manifest, settings: PreprocessingSettings) -> str:
+    """Returns the fingerprint of the store that `build_store` makes of these photos, as a hash in hexadecimal text."""
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {settings.model_dump_json()}\n".encode())
+    rows = zip(manifest.image_ids, manifest.table["path"], manifest.paths, manifest.boxes, strict=True)
+    for image_id, written, photo, box in rows:
+        digest.update(json.dumps([image_id, written, *_size_and_time(photo), *map(repr, box.tolist())]).encode())
+    return digest.hexdigest()
+
+
 def _open(path: Path) -> ImageStore:
     file = h5py.File(path, "r")
     try:
@@ -171,14 +180,6 @@ def _difference(path: Path, stored: PreprocessingSettings, wanted: Preprocessing
         f"{path}: the image store must be made with {wants}. Received: a store with {has}. "
         "Build another store, or take the preprocessing of this one."
     )
-
-
-def _fingerprint(manifest: Manifest, settings: PreprocessingSettings) -> str:
-    digest = hashlib.sha256(f"{FORMAT_VERSION} {settings.model_dump_json()}\n".encode())
-    rows = zip(manifest.image_ids, manifest.table["path"], manifest.paths, manifest.boxes, strict=True)
-    for image_id, written, photo, box in rows:
-        digest.update(json.dumps([image_id, written, *_size_and_time(photo), *map(repr, box.tolist())]).encode())
-    return digest.hexdigest()
 
 
 def _size_and_time(photo: Path) -> tuple[int, int]:

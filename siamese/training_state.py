@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from siamese.errors import SiameseError
+from siamese.errors import DiskError, SiameseError
 from siamese.files import write_atomically
 
 STATE = "state.npz"
@@ -71,6 +73,16 @@ def save_state(folder: Path, model: keras.Model, records: Sequence[Record], fing
     )
 
 
+def check_state(folder: Path, fingerprint: str) -> None:
+    """Refuses a folder that holds another training, or a damaged state; called before anything in it is replaced.
+
+    Raises:
+        SiameseError: the folder holds a training with other settings or other photos, or the state is damaged.
+    """
+    if (folder / STATE).is_file():
+        _read_state(folder, fingerprint)
+
+
 def load_state(folder: Path, model: keras.Model, fingerprint: str) -> list[Record]:
     """Puts the model where the last round left it; a folder without a state gives no records.
 
@@ -79,20 +91,25 @@ def load_state(folder: Path, model: keras.Model, fingerprint: str) -> list[Recor
     """
     if not (folder / STATE).is_file():
         return []
+    records, arrays = _read_state(folder, fingerprint)
+    for number, variable in enumerate(_variables(model)):
+        variable.assign(arrays[f"variable_{number}"])
+    return [Record(**record) for record in records]
+
+
+def _read_state(folder: Path, fingerprint: str) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     try:
-        with np.load(folder / STATE, allow_pickle=False) as state:
+        with (folder / STATE).open("rb") as file, np.load(file, allow_pickle=False) as state:
             header = json.loads(state["header"].tobytes())
             arrays = {name: state[name] for name in state.files}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise SiameseError(f"{folder / STATE}: the state is damaged ({error}). Delete it to start again.") from error
     if header["fingerprint"] != fingerprint:
         raise SiameseError(
             f"{folder}: a run folder belongs to one training. Received: other settings or other photos than those it "
             "was started with. Choose another run folder, or delete this one to start again."
         )
-    for number, variable in enumerate(_variables(model)):
-        variable.assign(arrays[f"variable_{number}"])
-    return [Record(**record) for record in header["records"]]
+    return header["records"], arrays
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:
@@ -107,9 +124,20 @@ def write_history(folder: Path, records: Sequence[Record]) -> pd.DataFrame:
 
 
 def write_scalars(folder: Path, record: Record) -> None:
-    """Adds a round's numbers to the TensorBoard log in `tensorboard/`."""
-    writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
-    with writer.as_default(step=record.round):
-        for name, value in asdict(record).items():
-            tf.summary.scalar(name, value)
-    writer.close()
+    """Adds a round's numbers to the TensorBoard log in `tensorboard/`.
+
+    Raises:
+        DiskError: the log cannot be written.
+    """
+    place = folder / "tensorboard"
+    try:
+        writer = tf.summary.create_file_writer(str(place))
+        with writer.as_default(step=record.round):
+            for name, value in asdict(record).items():
+                tf.summary.scalar(name, value)
+        writer.close()
+    except tf.errors.OpError as error:
+        raise DiskError(
+            f"{place}: the log must be writable. Received: {error.message}. Free space on the disk and start again; "
+            "the training goes on after the last finished round."
+        ) from error

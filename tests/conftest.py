@@ -1,5 +1,9 @@
 """Fixtures shared by the tests: chance, and a small folder of real photos."""
 
+import resource
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +48,105 @@ def photo_folder(tmp_path):
     for seed, name in enumerate(names):
         _draw_photo(folder / f"{name}.jpg", seed=seed)
     return folder
+
+
+@pytest.fixture
+def full_disk():
+    """`with full_disk(1000):` lets no file grow over 1000 bytes, as a full disk would."""
+    return _full_disk
+
+
+@contextmanager
+def _full_disk(num_bytes: int):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))  # Python ignores the signal, so writing raises OSError
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="session")
+def tiny_settings():
+    """Settings of a training that takes seconds."""
+    from siamese.settings import settings_from_dict
+
+    small = {"stem_filters": 4, "stem_kernel": 3, "stem_pool": False, "stem_convolutions": 0, "depth": 1}
+    return settings_from_dict(
+        {
+            "preprocessing": {"height": 16, "width": 32, "channels": 1},
+            "split": {"validation_share": 0.2, "test_share": 0.25},
+            "encoder": {**small, "widths": [8], "bottlenecks": [4], "batch_norm_momentum": 0.9},
+            "comparator": {"hidden_units": 4},
+            "training": {
+                "batch_size": 16,
+                "pairs_per_image": 4,
+                "schedule": [{"rounds": 2, "learning_rate": 0.002, "noise": 10, "final_noise": 1}],
+            },
+            "evaluation": {"sheet_queries": 3, "protocols": {"other_photos": {"must_differ": ["image_id"]}}},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def small_collection(tmp_path_factory):
+    """A folder with six photos of each of seven animals, six photos of unknown ones and one that cannot be read."""
+    folder = tmp_path_factory.mktemp("collection")
+    names = [f"animal{animal}/{photo}" for animal in range(7) for photo in range(6)]
+    for seed, name in enumerate(names + [f"stranger{number}" for number in range(6)]):
+        _draw_photo(folder / f"{name}.jpg", seed=seed)
+    (folder / "animal0" / "broken.jpg").write_bytes(b"not a photo")
+    return folder
+
+
+class Listener:
+    """Keeps what a run tells."""
+
+    def __init__(self):
+        self.stages, self.sentences, self.records = [], [], []
+
+    def stage(self, name, done, total):
+        self.stages.append(name)
+
+    def say(self, sentence):
+        self.sentences.append(sentence)
+
+    def round(self, record, num_rounds):
+        self.records.append((record.round, num_rounds))
+
+
+@pytest.fixture
+def listener():
+    return Listener()
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run folder, what `train` returned, and what it told."""
+
+    folder: Path
+    metrics: dict
+    listener: Listener
+
+
+@pytest.fixture(scope="session")
+def finished_run(small_collection, tiny_settings, tmp_path_factory):
+    """The main job on the small collection, run once for all tests; they must not change its folder."""
+    from siamese.pipeline import train
+
+    folder, told = tmp_path_factory.mktemp("runs") / "small", Listener()
+    return FinishedRun(folder, train(small_collection, tiny_settings, folder, told), told)
+
+
+@pytest.fixture
+def own_run(finished_run, tmp_path):
+    """A copy of the finished run that a test may change."""
+    return Path(shutil.copytree(finished_run.folder, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def matcher(finished_run):
+    """The model of the finished run."""
+    import siamese
+
+    return siamese.load(finished_run.folder / "model")

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from siamese.errors import DiskError
-from siamese.files import write_atomically
+from siamese.files import write_atomically, write_together
 
 
 def test_write_atomically_makes_the_folder_and_the_file(tmp_path):
@@ -84,3 +84,16 @@ def test_write_atomically_keeps_the_earlier_file_when_the_disk_is_full(tmp_path)
     assert "Free space" in answer.stdout
     assert place.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [place]
+
+
+def test_files_that_belong_together_stand_there_together(tmp_path):
+    write_together(tmp_path / "new" / "folder", {"a.txt": b"one", "b.bin": b"\x00"})
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == ["a.txt", "b.bin"]
+    assert (tmp_path / "new" / "folder" / "b.bin").read_bytes() == b"\x00"
+
+
+def test_files_that_belong_together_stay_as_they_were_when_one_of_them_does_not_fit(tmp_path, full_disk):
+    write_together(tmp_path, {"a.txt": b"one", "b.txt": b"two"})
+    with full_disk(100), pytest.raises(DiskError, match="what stood there before is untouched"):
+        write_together(tmp_path, {"a.txt": b"other", "b.txt": bytes(1000)})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.txt": b"one", "b.txt": b"two"}

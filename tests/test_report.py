@@ -73,7 +73,7 @@ def test_without_rows_there_is_no_sheet(tmp_path):
 def test_the_table_sets_the_model_against_its_baselines():
     table = comparison_table(metrics_with_baselines(evaluated()))
     assert table["method"].tolist() == ["this model", "nearest pixels", "always new individual", "chance"]
-    assert table.columns.tolist() == ["method", "map5", "map5_known", "top1", "top5", "auc_new"]
+    assert table.columns.tolist() == ["method", "map5", "map5_known", "map5_closed", "top1", "top5", "auc_new"]
     assert table["map5"].tolist() == pytest.approx([0.7, 0.25, 0.4, (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4])
     assert table["top1"].isna().tolist() == [False, True, True, True]
 
@@ -82,8 +82,8 @@ def test_the_table_stands_in_the_summary(tmp_path):
     evaluation = evaluated()
     write_report(tmp_path, evaluation=evaluation, metrics=metrics_with_baselines(evaluation))
     text = (tmp_path / "summary.md").read_text()
-    assert "| this model | 0.700 | 0.667 | 0.667 | 1.000 |" in text
-    assert "| nearest pixels | 0.250 | 0.100 |  |  |  |" in text
+    assert "| this model | 0.700 | 0.667 | 0.833 | 0.667 | 1.000 |" in text
+    assert "| nearest pixels | 0.250 | 0.100 |  |  |  |  |" in text
 
 
 def test_the_summary_says_in_words_what_was_asked_and_found():

@@ -11,7 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from siamese.cli.quiet import quiet_import
 from siamese.errors import SiameseError
+
+INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 app = typer.Typer(
     help="Tells individual animals apart by photo.",
@@ -56,13 +59,14 @@ def train(
     from siamese.recipes import resolve_settings
 
     settings = resolve_settings(recipe, config, values or [])
-    from siamese.cli.progress import ConsoleListener
-    from siamese.pipeline import result_lines
-    from siamese.pipeline import train as run_training
+    with quiet_import():
+        from siamese.cli.progress import ConsoleListener
+        from siamese.pipeline import result_lines
+        from siamese.pipeline import train as run_training
 
     with ConsoleListener() as listener:
         metrics = run_training(manifest, settings, run, listener)
-    print(json.dumps(metrics, default=float) if as_json else result_lines(metrics))
+    print(json.dumps(_read_metrics(run)) if as_json else result_lines(metrics))
     listener.say(f"Model: {run / 'model'}. Report with pictures: {run / 'report'}. {metrics['seconds']:.0f} seconds.")
 
 
@@ -79,7 +83,8 @@ def rank(
     """Rank the individuals of a catalog for each photo, with the place of a new individual."""
     import siamese
 
-    matcher = siamese.load(model)
+    with quiet_import():
+        matcher = siamese.load(model)
     known = matcher.catalog(catalog)
     ranking = matcher.rank(queries, known, top_k=top_k)
     frame = ranking.to_submission() if form is Format.submission else ranking.to_frame(known.image_ids)
@@ -104,7 +109,9 @@ def verify(
     """Say whether two photos show the same animal."""
     import siamese
 
-    answer = siamese.load(model).verify(photo_a, photo_b)
+    with quiet_import():
+        matcher = siamese.load(model)
+    answer = matcher.verify(photo_a, photo_b)
     if as_json:
         print(json.dumps(vars(answer)))
     else:
@@ -120,7 +127,8 @@ def embed(
     """Embed photos into a catalog that `rank` reads without decoding the photos again."""
     import siamese
 
-    matcher = siamese.load(model)
+    with quiet_import():
+        matcher = siamese.load(model)
     catalog = matcher.catalog(photos)
     catalog.save(out)
     _tell_quarantine(matcher.quarantine)
@@ -171,12 +179,19 @@ def _tell_quarantine(quarantine: list[tuple[str, str]]) -> None:
 
 def main() -> None:
     """Runs the program; wrong input gives a sentence on stderr and exit code 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow tells at length that there is no GPU
     try:
         app()
     except SiameseError as error:
         print(f"siamese: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("siamese: interrupted; the same command goes on from the last finished round.", file=sys.stderr)
-        sys.exit(130)
+    except OSError as error:
+        print(
+            f"siamese: {error.filename or 'a file'}: {error.strerror or error}. Check the path and the disk.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("siamese: interrupted; the same command goes on from the last finished round.", file=sys.stderr)
+        raise

@@ -52,7 +52,7 @@ class ConsoleListener:
 
     def say(self, sentence: str) -> None:
         """Prints a sentence."""
-        self.console.print(sentence, highlight=False)
+        self.console.print(sentence, highlight=False, soft_wrap=True)
 
     def round(self, record: Record, num_rounds: int) -> None:
         """Prints the line of a finished round."""

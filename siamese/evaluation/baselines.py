@@ -64,7 +64,8 @@ def chance_map5(num_identities: int, top_k: int = 5) -> float:
 def plain_baselines(evaluation: Evaluation) -> dict[str, dict[str, float]]:
     """Returns MAP@5 of answers that look at no photo: `chance`, and `always_new` for every query."""
     counts = evaluation.metrics
-    chance = chance_map5(int(counts["num_identities"]))
+    candidates = evaluation.num_candidates[evaluation.counted]
+    chance = float(np.mean([chance_map5(int(count)) for count in candidates])) if len(candidates) else float("nan")
     queries = counts["num_queries"]
     return {
         "chance": {"map5": chance, "map5_known": chance},

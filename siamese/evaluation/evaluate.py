@@ -33,6 +33,7 @@ class Evaluation:
         metrics: numbers over the counted queries; see `evaluate`.
         truth: `(num_queries,)` right answers; "" for a new individual.
         counted: `(num_queries,)` bool; false where no photo of the right identity may answer.
+        num_candidates: `(num_queries,)` int, identities that may answer each query.
         best_scores: `(num_queries,)` float64 score of the most similar identity.
         cmc: `(CURVE_PLACES,)` share of the known queries found by rank 1, 2, ...; the new individual not placed.
         curve: MAP@5 against the threshold, columns threshold, map, map_known.
@@ -42,6 +43,7 @@ class Evaluation:
     metrics: dict[str, Any]
     truth: np.ndarray
     counted: np.ndarray
+    num_candidates: np.ndarray
     best_scores: np.ndarray
     cmc: np.ndarray
     curve: pd.DataFrame
@@ -84,8 +86,9 @@ def evaluate(
     Returns:
         `Evaluation`, whose metrics are
         `map5`, `map5_known`: mean over all / known queries of 1 / rank of the right answer, 0 behind rank 5, with the
-        new individual placed by the threshold; `top1`, `top5`: share of the known queries with the right identity first
-        / among five, the new individual not placed; `auc_new`: see `openset.auc_new`;
+        new individual placed by the threshold; `map5_closed`: over known queries, the new individual not placed;
+        `top1`, `top5`: share of the known queries with the right identity first / among five, the new individual not
+        placed; `auc_new`: see `openset.auc_new`;
         `first_right`: share of all queries whose first answer is right; `new_found`: share of the new queries answered
         "new individual" first; `known_called_new`: share of the known queries answered so; `threshold`;
         `num_queries` (counted ones), `num_known`, `num_new`, `num_identities` (in the catalog), `num_unanswerable`.
@@ -111,6 +114,7 @@ def evaluate(
         ranking=ranking.first(top_k),
         metrics={
             **_answers(ranking, right, is_new, is_known),
+            "map5_closed": _mean(_within_five(table.ranks_of(right)[is_known])),
             "top1": float(curve[0]),
             "top5": float(curve[4]),
             "auc_new": auc_new(table.best()[is_new | is_known], is_new[is_new | is_known]),
@@ -119,6 +123,7 @@ def evaluate(
         },
         truth=right,
         counted=is_new | is_known,
+        num_candidates=np.isfinite(table.scores).sum(axis=1),
         best_scores=table.best(),
         cmc=curve,
         curve=threshold_curve(table, right, mark=decision.threshold),
@@ -145,6 +150,10 @@ def _counts(table: IdentityScores, is_new: np.ndarray, is_known: np.ndarray) -> 
         "num_identities": len(table.names),
         "num_unanswerable": int(np.sum(~is_new & ~is_known)),
     }
+
+
+def _within_five(ranks: np.ndarray) -> np.ndarray:
+    return np.where(ranks <= 5, 1 / ranks, 0.0)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -30,7 +30,7 @@ TABLE_NAMES = {
     "always_new": "always new individual",
     "chance": "chance",
 }
-TABLE_COLUMNS = ("map5", "map5_known", "top1", "top5", "auc_new")
+TABLE_COLUMNS = ("map5", "map5_known", "map5_closed", "top1", "top5", "auc_new")
 
 
 def write_report(

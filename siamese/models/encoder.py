@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from siamese.errors import SettingsError
 from siamese.settings import EncoderSettings
 
 GEM_POWER = 3.74  # fixed exponent of the seventh place of the humpback challenge
@@ -90,7 +91,7 @@ def build_encoder(input_shape: tuple[int, int, int], settings: EncoderSettings |
         where `embed_dim` is the last width, times the stripes. Features are not negative and not normalised.
 
     Raises:
-        ValueError: the image is too small for so many stages.
+        SettingsError: the image is too small for so many stages, or its last map cannot be cut into the stripes.
     """
     settings = settings or EncoderSettings()
     _check_size(input_shape, settings)
@@ -107,7 +108,7 @@ def build_encoder(input_shape: tuple[int, int, int], settings: EncoderSettings |
 def _check_size(input_shape: tuple[int, int, int], settings: EncoderSettings) -> None:
     shrink = settings.stem_stride * (2 if settings.stem_pool else 1) * 2 ** (len(settings.widths) - 1)
     if min(input_shape[:2]) < shrink:
-        raise ValueError(
+        raise SettingsError(
             f"`input_shape` must be at least {shrink} pixels high and wide for {len(settings.widths)} stages. "
             f"Received: input_shape={input_shape}. Use larger images or fewer `encoder.widths`."
         )
@@ -136,7 +137,7 @@ def _pool(x: Any, settings: EncoderSettings) -> Any:
     if settings.stripes == 1:
         return POOLINGS[settings.pooling](name="embedding")(x)
     if x.shape[2] % settings.stripes:
-        raise ValueError(
+        raise SettingsError(
             f"`encoder.stripes` must divide the width of the last map, {x.shape[2]}. "
             f"Received: stripes={settings.stripes}. Take a power of two, or another image width."
         )

@@ -104,8 +104,8 @@ def load_model(folder: Path) -> StoredModel:
 
 def _read_index(folder: Path) -> dict[str, Any]:
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        index = dict(json.loads((folder / INDEX).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise ModelFolderError(
             f"{folder}: a model folder must hold {INDEX}. Received: {error}. Give the folder that training wrote, "
             "such as runs/flukes/model."

@@ -1,0 +1,194 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siamese.batches import BatchPlan, PairBatches, plan_pairs, plan_walk, walk
+from siamese.mining import NegativeMiner
+from siamese.pairs import Pairs, positive_pairs
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def plan_of(identity, *, seed=0, batch_size=8, pairs_per_image=4, group=None):
+    rng = np.random.default_rng(seed)
+    group = identity if group is None else group
+    scores = rng.normal(size=(len(identity),) * 2).astype(np.float32)
+    positives, negatives = (
+        positive_pairs(group, rng=rng),
+        NegativeMiner(scores, identity, noise=0, rng=rng).draw(),
+    )
+    plan = plan_walk(
+        positives,
+        negatives,
+        group=group,
+        identity=identity,
+        scores=scores,
+        batch_size=batch_size,
+        pairs_per_image=pairs_per_image,
+        rng=rng,
+    )
+    return plan, scores
+
+
+def ends(plan):
+    """Image indices of both sides of each pair, `(num_batches, num_pairs)` each."""
+    rows = np.arange(len(plan))[:, None]
+    return plan.images[rows, plan.left], plan.images[rows, plan.right]
+
+
+def test_a_walk_goes_from_partner_to_partner(rng):
+    # Couples 0-1, 2-3, 4-5; the hard negatives 1 -> 2, 3 -> 4, 5 -> 0 close one circle.
+    order = walk(np.array([1, 0, 3, 2, 5, 4]), np.array([5, 2, 1, 4, 3, 0]), rng=rng).tolist()
+    couples = [tuple(sorted(order[place : place + 2])) for place in (0, 2, 4)]
+    assert sorted(couples) == [(0, 1), (2, 3), (4, 5)]
+
+
+@given(seeds, st.lists(st.integers(0, 4), min_size=2, max_size=30).map(np.array))
+def test_a_walk_visits_each_image_once_and_couples_stand_side_by_side(seed, group):
+    rng = np.random.default_rng(seed)
+    partner = positive_pairs(group, rng=rng).partner(len(group))
+    order = walk(partner, rng.integers(-1, len(group), len(group)), rng=rng)
+    assert np.sort(order).tolist() == list(range(len(group)))
+    place = np.argsort(order)
+    for image, other in enumerate(partner):
+        if other >= 0 and partner[other] == image:
+            assert abs(place[image] - place[other]) == 1
+
+
+def test_a_walk_without_partners_is_a_random_order(rng):
+    alone = np.full(50, -1)
+    orders = [walk(alone, alone, rng=rng).tolist() for _ in range(2)]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == list(range(50))
+
+
+@given(seed=seeds, batch_size=st.sampled_from([4, 8, 10]), pairs_per_image=st.integers(1, 8))
+def test_walked_batches_encode_every_image_and_compare_truthfully(seed, batch_size, pairs_per_image):
+    identity = np.repeat(np.arange(7), 3)
+    plan, _ = plan_of(identity, seed=seed, batch_size=batch_size, pairs_per_image=pairs_per_image)
+    assert len(plan) == -(-21 // batch_size)
+    assert sorted(plan.images.ravel()[:21].tolist()) == list(range(21))
+    left, right = ends(plan)
+    assert np.array_equal(plan.target, identity[left] == identity[right])
+    assert not np.any(left == right)
+    assert plan.left.shape[1] == min(batch_size * pairs_per_image, batch_size * (batch_size - 1) // 2)
+
+
+@given(seed=seeds)
+def test_in_each_walked_batch_both_targets_weigh_the_same_and_one_on_average(seed):
+    plan, _ = plan_of(np.repeat(np.arange(9), 4), seed=seed, batch_size=12)
+    np.testing.assert_allclose(plan.weight.mean(axis=1), 1, rtol=1e-5)
+    for target, weight in zip(plan.target, plan.weight, strict=True):
+        assert weight[target == 1].sum() == pytest.approx(weight[target == 0].sum(), rel=1e-5)
+
+
+def test_a_batch_of_one_target_alone_weighs_one_everywhere():
+    plan, _ = plan_of(np.arange(8))
+    assert not plan.target.any()
+    assert np.array_equal(plan.weight, np.ones_like(plan.weight))
+
+
+def test_a_walked_batch_compares_its_highest_scored_negatives():
+    identity = np.repeat(np.arange(8), 2)
+    plan, scores = plan_of(identity, batch_size=16, pairs_per_image=2)
+    left, right = (side[0] for side in ends(plan))
+    negatives = {frozenset(pair) for pair in zip(left.tolist(), right.tolist(), strict=True)}
+    batch = plan.images[0]
+    every = [(a, b) for i, a in enumerate(batch) for b in batch[i + 1 :] if identity[a] != identity[b]]
+    hardest = sorted(every, key=lambda pair: -scores[pair])[:12]  # half of the 32 - 8 places
+    assert {frozenset((int(a), int(b))) for a, b in hardest} <= negatives
+
+
+def test_pairs_of_one_animal_but_another_group_are_not_compared():
+    identity = np.repeat(np.arange(6), 4)
+    group = 2 * identity + np.tile([0, 0, 1, 1], 6)  # two flanks
+    plan, _ = plan_of(identity, group=group, batch_size=24)
+    left, right = ends(plan)
+    assert not np.any((identity[left] == identity[right]) & (group[left] != group[right]))
+    assert np.array_equal(plan.target, group[left] == group[right])
+
+
+def test_two_unknown_individuals_are_never_compared():
+    plan, _ = plan_of(np.array([-1, -1, -1, 0, 0, 1, 1, 2, 2]), batch_size=9)
+    identity = np.array([-1, -1, -1, 0, 0, 1, 1, 2, 2])
+    left, right = ends(plan)
+    assert not np.any((identity[left] < 0) & (identity[right] < 0))
+
+
+def test_the_last_walked_batch_is_filled_with_images_of_the_first():
+    plan, _ = plan_of(np.repeat(np.arange(5), 2), batch_size=8)
+    assert plan.images.shape == (2, 8)
+    assert np.array_equal(plan.images[1, 2:], plan.images[0, :6])
+
+
+def test_classical_batches_hold_as_many_positive_as_negative_pairs_and_each_image_in_one_pair(rng):
+    positives = Pairs(np.arange(8), np.array([1, 0, 3, 2, 5, 4, 7, 6]))
+    negatives = Pairs(np.arange(8), np.array([2, 3, 4, 5, 6, 7, 0, 1]))
+    plan = plan_pairs(positives, negatives, batch_size=8, rng=rng)
+    assert plan.images.shape == (4, 8)
+    assert plan.target.tolist() == [[1, 1, 0, 0]] * 4
+    assert np.array_equal(np.sort(np.concatenate([plan.left, plan.right], axis=1)), np.tile(np.arange(8), (4, 1)))
+    couples = list(zip(*(side.ravel().tolist() for side in ends(plan)), plan.target.ravel().tolist(), strict=True))
+    expected = [(a, b, 1.0) for a, b in zip(positives.left.tolist(), positives.right.tolist(), strict=True)]
+    expected += [(a, b, 0.0) for a, b in zip(negatives.left.tolist(), negatives.right.tolist(), strict=True)]
+    assert sorted(couples) == sorted(expected)
+
+
+def test_thirty_two_pairs_of_a_classical_batch_need_64_images(rng):
+    same = Pairs(np.arange(40), np.roll(np.arange(40), 1))
+    plan = plan_pairs(same, same, batch_size=64, rng=rng)
+    assert plan.images.shape == (3, 64)
+    assert plan.target.sum(axis=1).tolist() == [16, 16, 16]
+    assert np.array_equal(plan.weight, np.ones((3, 32)))
+
+
+def test_fewer_pairs_of_one_target_are_taken_again(rng):
+    positives = Pairs(np.array([0, 1]), np.array([1, 0]))
+    negatives = Pairs(np.arange(8), np.roll(np.arange(8), 1))
+    plan = plan_pairs(positives, negatives, batch_size=8, rng=rng)
+    assert np.all(plan.images[:, :2] < 2)
+    assert sorted(plan.images[:, 2:4].ravel().tolist()) == list(range(8))
+
+
+def test_a_side_without_pairs_is_told(rng):
+    nothing, some = Pairs(np.empty(0, int), np.empty(0, int)), Pairs(np.array([0]), np.array([1]))
+    for positives, negatives in [(nothing, some), (some, nothing)]:
+        with pytest.raises(ValueError, match=r"must hold at least one pair. Received: \d positive, \d negative"):
+            plan_pairs(positives, negatives, batch_size=8, rng=rng)
+
+
+def test_a_small_collection_gives_classical_batches_for_ten_epochs_under_one_matrix(rng):
+    identity = np.repeat(np.arange(3), 2)  # its twelve negative pairs run out after a few epochs
+    miner = NegativeMiner(rng.normal(size=(6, 6)), identity, noise=0, rng=rng)
+    for _ in range(10):
+        plan = plan_pairs(positive_pairs(identity, rng=rng), miner.draw(), batch_size=8, rng=rng)
+        left, right = ends(plan)
+        assert np.array_equal(plan.target, identity[left] == identity[right])
+
+
+@settings(max_examples=20)
+@given(seeds)
+def test_the_same_seed_plans_the_same_batches(seed):
+    first, second = (plan_of(np.repeat(np.arange(6), 3), seed=seed)[0] for _ in range(2))
+    for name in ("images", "left", "right", "target", "weight"):
+        assert np.array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_a_batch_is_a_function_of_its_index():
+    photos = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 1), np.uint8)
+    plan = BatchPlan(
+        images=np.array([[0, 1, 2], [5, 4, 3]]),
+        left=np.array([[0, 1], [0, 0]]),
+        right=np.array([[1, 2], [1, 2]]),
+        target=np.array([[1, 0], [0, 1]], np.float32),
+        weight=np.array([[0.5, 1.5], [1, 1]], np.float32),
+    )
+    batches = PairBatches(plan, lambda index: photos[index])
+    assert len(batches) == 2
+    for _ in range(2):
+        inputs, target, weight = batches[1]
+        assert inputs["images"][:, 0, 0, 0].tolist() == [5, 4, 3]
+        assert (inputs["left"].tolist(), inputs["right"].tolist()) == ([0, 0], [1, 2])
+        assert target.tolist() == [[0], [1]]
+        assert weight.tolist() == [1, 1]
