@@ -136,7 +136,7 @@ def _draw_light(rng: np.random.Generator, difficulty: float) -> Light:
 
     return Light(
         exposure=ratio(0.15), contrast=ratio(0.22), gamma=ratio(0.22), pigment=min(1.0, 1.05 * ratio(0.3)),
-        left_right=float(difficulty * rng.normal(0, 0.28)), top_down=float(difficulty * rng.normal(0, 0.28)),
+        left_right=float(difficulty * rng.normal(0, 0.25)), top_down=float(difficulty * rng.normal(0, 0.25)),
         haze=float(min(0.5, difficulty * rng.exponential(0.055))), warmth=float(difficulty * rng.normal(0, 0.06)),
         blur=float(min(3, difficulty * rng.exponential(0.6))), noise=float(difficulty * rng.exponential(0.015)),
     )  # fmt: skip

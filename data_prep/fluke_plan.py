@@ -28,7 +28,7 @@ class FlukeSettings(StageSettings):
     width: int = Field(
         512, ge=64, le=2100, description="Width of the commonest photos, pixels; the others are in proportion."
     )
-    difficulty: float = Field(1.0, ge=0, le=2, description="Scales the ranges of pose, light and water.")
+    difficulty: float = Field(0.6, ge=0, le=2, description="Scales the ranges of pose, light and water.")
     unknown_share: float = Field(0.38, ge=0, le=0.9, description="Photos of unknown individuals.")
     validation_share: float = Field(0.135, ge=0, le=0.3, description="Queries that choose thresholds.")
     test_share: float = Field(0.15, ge=0, le=0.3, description="Queries that are only evaluated.")
@@ -40,7 +40,7 @@ class FlukeSettings(StageSettings):
     caption_share: float = Field(0.05, ge=0, le=1, description="Photos with a strip of text.")
     unreadable_share: float = Field(0.003, ge=0, le=0.5, description="Files cut short or empty, at least two.")
     box_jitter: float = Field(
-        0.03, ge=0, le=0.2, description="Error of each side of a box, as a share of its width or height."
+        0.04, ge=0, le=0.2, description="Error of each side of a box, as a share of its width or height."
     )
 
     @property
