@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import ValidationError
 from skimage.measure import approximate_polygon
 
 from data_prep.fluke_animal import FlukeIdentity, draw_identity
 from data_prep.fluke_photo import Photo, draw_photo
 from data_prep.fluke_plan import ANIMAL, COMPANION, PHOTO, FlukeSettings, PhotoPlan, plan_collection
-from siamese.errors import DiskError, SettingsError, SiameseError
+from data_prep.program import program_parser, run_program, settings_from
+from siamese.errors import DiskError, SettingsError
 from siamese.files import write_atomically
 
 __all__ = ["FlukeSettings", "draw_collection", "draw_identity", "draw_photo", "main", "plan_collection"]
@@ -266,31 +266,14 @@ def _draw_sample(settings: FlukeSettings, index: int) -> Image.Image:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.flukes", description="Draws a collection of humpback fluke photos."
-    )
+    parser = program_parser("flukes", "Draws a collection of humpback fluke photos.", FlukeSettings)
     parser.add_argument("--out", type=Path, metavar="DIR", help="Folder of the collection.")
     parser.add_argument("--sheet", type=Path, metavar="PATH", help="Write a contact sheet of 24 photos (PNG).")
     parser.add_argument(
         "--workers", type=int, default=2, help="Processes that draw (default 2); the files do not depend on it."
     )
     parser.add_argument("--json", action="store_true", help="Print the result as JSON.")
-    for name, field in FlukeSettings.model_fields.items():
-        option = "--" + name.replace("_", "-")
-        parser.add_argument(option, dest=name, metavar="N", help=f"{field.description} (default {field.default})")
     return parser
-
-
-def _settings_from(arguments: argparse.Namespace) -> FlukeSettings:
-    given = {name: getattr(arguments, name) for name in FlukeSettings.model_fields}
-    try:
-        return FlukeSettings.model_validate({name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise SettingsError(
-            f"{option} is wrong: {first['msg']}. Received: {first['input']!r}. See --help for the options."
-        ) from error
 
 
 def _report_progress(done: int, total: int) -> None:
@@ -299,7 +282,7 @@ def _report_progress(done: int, total: int) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = _settings_from(arguments)
+    settings = settings_from(arguments, FlukeSettings)
     if arguments.out is None and arguments.sheet is None:
         raise SettingsError("--out or --sheet must be given. Received: neither. Say where the photos go: --out DIR.")
     result: dict[str, Any] = {}
@@ -316,13 +299,11 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0, or 2 for wrong input."""
     arguments = _parser().parse_args(argv)
-    try:
-        result = _run(arguments)
-    except SiameseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(result) if arguments.json else "\n".join(f"{name}: {value}" for name, value in result.items()))
-    return 0
+    return run_program(lambda: _lines(_run(arguments), as_json=arguments.json))
+
+
+def _lines(result: dict[str, Any], *, as_json: bool) -> list[str]:
+    return [json.dumps(result)] if as_json else [f"{name}: {value}" for name, value in result.items()]
 
 
 if __name__ == "__main__":
