@@ -33,7 +33,7 @@ $(STAMP): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer must be installed. Received: $$($(PYTHON) --version). Install python3.11 and run make again." >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "make: Python must be able to create environments. Received: $$($(PYTHON) --version) without ensurepip. Install it (Debian, Ubuntu: apt-get install python3.11-venv) and run make again." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,notebooks,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,heic,notebooks,dev]'
 	@touch $@
 
 data: $(STAMP) ## Draw the simulated fluke photos into data/flukes

@@ -17,6 +17,10 @@ class ImageError(SiameseError):
     """A photo cannot be read; the store puts it into quarantine with this reason."""
 
 
+class LeakError(SiameseError):
+    """Copies, bursts or encounters stand on both sides of a split that must not share them."""
+
+
 class StoreError(SiameseError):
     """An image store is missing, damaged, or was made with another preprocessing."""
 

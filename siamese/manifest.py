@@ -16,6 +16,10 @@ from siamese.files import write_atomically
 
 REQUIRED_COLUMNS = ("image_id", "path", "identity")
 BOX_COLUMNS = ("x", "y", "width", "height")
+CHOICES = {
+    "rotation": ("", "0", "90", "180", "270"),  # clockwise degrees that turn the photo upright
+    "use": ("", "catalog", "nothing"),  # everything; known but not trained on; left out
+}
 # HEIC is not read by Pillow alone; it is listed so that such photos reach the quarantine and are not silently missed.
 PHOTO_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".jp2"}
@@ -60,6 +64,11 @@ class Manifest:
     def boxes(self) -> np.ndarray:
         """`(num_images, 4)` floats x, y, width, height in pixels; a photo without a box has a row of NaN."""
         return self.table.reindex(columns=list(BOX_COLUMNS)).to_numpy(dtype=float)
+
+    @property
+    def rotations(self) -> np.ndarray:
+        """`(num_images,)` integers 0, 90, 180 or 270: clockwise degrees that turn the photo, box and all, upright."""
+        return np.array([int(turn or 0) for turn in self.column("rotation")], dtype=int)
 
     def column(self, name: str) -> np.ndarray:
         """`(num_images,)` text of one column, as objects; "" where it is missing or the column does not exist."""
@@ -171,6 +180,7 @@ def from_table(table: pd.DataFrame, root: Path | str, *, check_files: bool = Tru
     for name in ("image_id", "identity"):
         text[name] = text[name].str.strip()
     _check_names(text, source)
+    _check_choices(text, source)
     checked = text.assign(**_checked_boxes(text, source))
     manifest = Manifest(checked.reset_index(drop=True), Path(root))
     if check_files:
@@ -243,6 +253,16 @@ def _check_names(text: pd.DataFrame, source: str) -> None:
             f"{source}, row {again[0]}: image_id must be unique. Received: {image_id!r}, which row {first} has too. "
             "Give each photo a name of its own."
         )
+
+
+def _check_choices(text: pd.DataFrame, source: str) -> None:
+    for name, choices in CHOICES.items():
+        wrong = text.index[~text[name].isin(choices)] if name in text else ()
+        if len(wrong):
+            raise ManifestError(
+                f"{source}, row {wrong[0]}: {name} must be {', '.join(choices[1:])} or empty. "
+                f"Received: {text.at[wrong[0], name]!r}. Correct the row."
+            )
 
 
 def _checked_boxes(text: pd.DataFrame, source: str) -> dict[str, np.ndarray]:

@@ -1,0 +1,1 @@
+"""What a collection is worth: photos decoded, copies and bursts found, labels checked, leaks reported."""
