@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help .venv data train rank report notebooks check test format clean
+.PHONY: help .venv data inspect train rank report bench notebooks check test format clean
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -39,6 +39,10 @@ $(STAMP): setup.cfg pyproject.toml
 data: $(STAMP) ## Draw the simulated fluke photos into data/flukes
 	$(BIN)/python -m data_prep.flukes --out data/flukes
 
+inspect: $(STAMP) ## Look for bad photos, copies and doubtful names: DATA=..., page in runs/RUN/check
+	@test -n "$(DATA)" || { echo "make: inspect needs a collection. Received: none. Add DATA=<folder or manifest.csv>." >&2; exit 2; }
+	$(BIN)/siamese data check "$(MANIFEST)" --out "runs/$(RUN)/check"
+
 ifdef DATA
 train: $(STAMP)
 else
@@ -53,6 +57,9 @@ rank: $(STAMP) ## Rank QUERIES=<photo, folder or manifest> with the model and ca
 
 report: $(STAMP) ## Print the numbers of RUN again
 	$(BIN)/siamese report --run "runs/$(RUN)"
+
+bench: $(STAMP) ## Measure the speed of this machine
+	$(BIN)/siamese bench data
 
 notebooks: $(STAMP) ## Run every notebook from top to bottom
 	$(BIN)/python .ci/run_notebooks.py

@@ -16,7 +16,7 @@ from siamese.files import write_atomically
 
 REQUIRED_COLUMNS = ("image_id", "path", "identity")
 BOX_COLUMNS = ("x", "y", "width", "height")
-CHOICES = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "rotation": ("", "0", "90", "180", "270"),  # clockwise degrees that turn the photo upright
     "use": ("", "catalog", "nothing"),  # everything; known but not trained on; left out
 }
@@ -60,6 +60,13 @@ class Manifest:
         root = self.root.absolute()
         return [root / path for path in self.table["path"]]
 
+    def paths_from(self, folder: Path) -> list[str]:
+        """Path of each photo as text, from `folder` where it lies in it, else absolute."""
+        folder = folder.absolute()
+        return [
+            path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path) for path in self.paths
+        ]
+
     @property
     def boxes(self) -> np.ndarray:
         """`(num_images, 4)` floats x, y, width, height in pixels; a photo without a box has a row of NaN."""
@@ -98,9 +105,14 @@ class Manifest:
         Raises:
             DiskError: the file could not be written.
         """
-        folder = Path(path).absolute().parent
-        table = self.table.assign(path=[_path_from(folder, photo) for photo in self.paths])
-        write_atomically(Path(path), lambda place: table.to_csv(place, index=False, lineterminator="\n"))
+        table = self.table.assign(path=self.paths_from(Path(path).parent))
+        text = table.select_dtypes(exclude="number")
+        # A bare carriage return would end a row, and Python does not put quotes around it by itself.
+        returns = any("\r" in name or text[name].str.contains("\r", regex=False).any() for name in text)
+        quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+        write_atomically(
+            Path(path), lambda place: table.to_csv(place, index=False, lineterminator="\n", quoting=quoting)
+        )
 
 
 def read_manifest(path: Path | str, *, check_files: bool = True) -> Manifest:
@@ -138,23 +150,6 @@ def from_folder(folder: Path | str) -> Manifest:
     identity = [photo.parent.name for photo in photos]
     columns = {"image_id": _image_ids(photos), "path": [photo.as_posix() for photo in photos], "identity": identity}
     return from_table(pd.DataFrame(columns), folder, check_files=False, source=str(folder))
-
-
-def open_collection(path: Path | str) -> Manifest:
-    """Opens a manifest CSV, or a folder: its `manifest.csv` where there is one, else one folder for each individual.
-
-    Raises:
-        ManifestError: nothing stands at `path`, or what stands there is not a collection.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise ManifestError(
-            f"{path}: there must be a manifest CSV or a folder of photos. Received: nothing of this name. "
-            "Check the spelling; a relative path starts from the folder the command runs in."
-        )
-    if path.is_file():
-        return read_manifest(path)
-    return read_manifest(path / "manifest.csv") if (path / "manifest.csv").is_file() else from_folder(path)
 
 
 def from_table(table: pd.DataFrame, root: Path | str, *, check_files: bool = True, source: str = "table") -> Manifest:
@@ -222,10 +217,6 @@ def _image_ids(photos: list[Path]) -> list[str]:
     return [stem if counts[stem] == 1 else photo.as_posix() for stem, photo in zip(stems, photos, strict=True)]
 
 
-def _path_from(folder: Path, photo: Path) -> str:
-    return photo.relative_to(folder).as_posix() if photo.is_relative_to(folder) else str(photo)
-
-
 def _check_columns(table: pd.DataFrame, source: str) -> None:
     missing = [name for name in REQUIRED_COLUMNS if name not in table]
     if missing:
@@ -257,7 +248,7 @@ def _check_names(text: pd.DataFrame, source: str) -> None:
 
 def _check_choices(text: pd.DataFrame, source: str) -> None:
     for name, choices in CHOICES.items():
-        wrong = text.index[~text[name].isin(choices)] if name in text else ()
+        wrong = text.index[~text[name].isin(choices)] if name in text else text.index[:0]
         if len(wrong):
             raise ManifestError(
                 f"{source}, row {wrong[0]}: {name} must be {', '.join(choices[1:])} or empty. "

@@ -48,7 +48,7 @@ class CheckSettings(StageSettings):
     max_megabytes: float = Field(256, gt=0, description="Largest file that is opened, megabytes.")
     max_megapixels: float = Field(150, gt=0, description="Largest photo that is decoded, millions of pixels.")
     duplicate_bits: int = Field(
-        6, ge=0, le=12, description="Largest distance of the perceptual hashes of copies, of 64 bits. Humpback kernel: 6."
+        6, ge=0, le=12, description="Largest distance of the perceptual hashes of copies, bits. Humpback kernel: 6."
     )
     duplicate_error: float = Field(
         0.1,
@@ -56,7 +56,8 @@ class CheckSettings(StageSettings):
         description="Largest mean squared difference of copies, each of mean 0 and variance 1. Humpback kernel: 0.1.",
     )
     duplicate_sizes: Literal["same", "any"] = Field(
-        "any", description="same: copies have one colour mode and size, as in the humpback kernel; any: resized ones too."
+        "any",
+        description="same: copies have one colour mode and size, as in the humpback kernel; any: resized ones too.",
     )
     burst_bits: int = Field(
         10, ge=0, le=24, description="Photos of one individual whose hashes differ by no more bits are one burst."
@@ -79,12 +80,15 @@ class SplitSettings(StageSettings):
     validation_share: float = Field(0.15, gt=0, lt=0.5, description="Share of the photos that choose the thresholds.")
     test_share: float = Field(0.15, gt=0, lt=0.5, description="Share of the photos that are only evaluated.")
     new_share: float = Field(
-        0.28, ge=0, lt=1, description="Share of the queries whose individual is not in the catalog (open_set, encounter)."
+        0.28,
+        ge=0,
+        lt=1,
+        description="Share of the queries whose individual is not in the catalog (open_set, encounter).",
     )
     single_photos: Literal["new", "train", "leave_out"] = Field(
         "new",
-        description="Individuals whose photos all belong together, so that they cannot be asked for: new queries may be "
-        "drawn from them first; or they stay in training; or they are left out.",
+        description="Individuals whose photos all belong together, so that they cannot be asked for: new queries may "
+        "be drawn from them first; or they stay in training; or they are left out.",
     )
     keep_together: tuple[str, ...] = Field(
         ("duplicate_group", "burst"), description="Columns whose equal values are never divided, where they are there."

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from siamese.errors import ManifestError
-from siamese.manifest import from_folder, from_table, open_collection, read_manifest
+from siamese.manifest import from_folder, from_table, read_manifest
 
 HEADER = "image_id,path,identity\n"
 
@@ -165,15 +165,3 @@ def test_from_folder_says_how_a_collection_looks_when_there_are_no_photos(tmp_pa
         from_folder(tmp_path)
     with pytest.raises(ManifestError, match="no folder of this name"):
         from_folder(tmp_path / "missing")
-
-
-def test_open_collection_opens_a_file_a_folder_and_a_folder_with_a_manifest(photo_folder):
-    assert len(open_collection(photo_folder)) == 9
-    (photo_folder / "manifest.csv").write_text(HEADER + "a,Mara/1.jpg,Mara\n")
-    assert len(open_collection(photo_folder)) == 1
-    assert len(open_collection(str(photo_folder / "manifest.csv"))) == 1
-
-
-def test_open_collection_says_when_nothing_is_there(tmp_path):
-    with pytest.raises(ManifestError, match="nothing of this name"):
-        open_collection(tmp_path / "flukes")

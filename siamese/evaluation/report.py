@@ -20,9 +20,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from siamese.evaluation.evaluate import Evaluation
 from siamese.evaluation.sheets import SheetRow, query_sheet
 from siamese.files import write_atomically
+from siamese.palette import AMBER, BLUE, GREEN, GREY, ORANGE, SKY
 
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#6c757d"  # Okabe & Ito 2008
-STAGES = {"embed": BLUE, "score": "#56b4e9", "assign": "#e69f00", "fit": GREEN}
+STAGES = {"embed": BLUE, "score": SKY, "assign": AMBER, "fit": GREEN}
 TABLE_NAMES = {
     "model": "this model",
     "untrained": "untrained encoder",
@@ -89,12 +89,16 @@ def comparison_table(metrics: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
-    """Returns in plain words what was asked and how often the answers are right; leaves out what was not measured."""
+    """Returns in plain words what was asked, how often the answers are right, and what the split leaks.
+
+    What was not measured is left out.
+    """
     sentences = [
         _asked(metrics),
         _found(metrics),
         _new_said(metrics),
         _overall(metrics),
+        *metrics.get("leaks", {}).get("sentences", ()),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
