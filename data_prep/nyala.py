@@ -23,8 +23,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from data_prep.program import program_parser, read_labels, run_program, settings_from
+from data_prep.program import program_parser, run_program, settings_from
 from siamese.errors import ManifestError
+from siamese.formats.tables import read_labels
 from siamese.manifest import Manifest, from_table
 from siamese.settings import StageSettings
 

@@ -1,17 +1,15 @@
-"""What the programs of `data_prep` share: options made from settings, label tables, sentences instead of tracebacks."""
+"""What the programs of `data_prep` share: options made from settings, sentences instead of tracebacks."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
-import pandas as pd
 from pydantic import ValidationError
 
-from siamese.errors import ManifestError, SettingsError, SiameseError
+from siamese.errors import SettingsError, SiameseError
 from siamese.settings import StageSettings
 
 Chosen = TypeVar("Chosen", bound=StageSettings)
@@ -53,26 +51,3 @@ def run_program(work: Callable[[], Sequence[str]]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def read_labels(path: Path, needed: Sequence[str]) -> pd.DataFrame:
-    """Reads a table of labels as text; its index counts rows as a spreadsheet does, the header being row 1.
-
-    Args:
-        path: a CSV in UTF-8.
-        needed: columns that must be there.
-
-    Raises:
-        ManifestError: the file cannot be read, or a column is missing.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # pandas' errors of form are ValueErrors
-        raise ManifestError(f"{path}: the labels must be a CSV in UTF-8. Received: {error}.") from error
-    missing = [name for name in needed if name not in table]
-    if missing:
-        raise ManifestError(
-            f"{path}: the columns {', '.join(needed)} must be there. Received: {', '.join(table.columns)}. "
-            f"Add {', '.join(missing)}, or give the file that holds them."
-        )
-    return table.set_axis(range(2, len(table) + 2))

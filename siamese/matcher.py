@@ -14,8 +14,9 @@ import pandas as pd
 from siamese.catalog import Catalog, is_catalog, load_catalog
 from siamese.decision import Decision
 from siamese.errors import ImageError, SiameseError
+from siamese.formats import read_collection
 from siamese.images import prepare_array, prepare_image
-from siamese.manifest import PHOTO_SUFFIXES, Manifest, from_table, open_collection
+from siamese.manifest import PHOTO_SUFFIXES, Manifest, from_table
 from siamese.models.storage import StoredModel, file_hash, load_model
 from siamese.ranking import Ranking, identity_scores, rank_identities
 from siamese.scoring import Embedder, score_matrix
@@ -141,7 +142,7 @@ class Matcher:
             try:
                 if isinstance(source, np.ndarray):
                     return prepare_array(source[row], settings)
-                return prepare_image(source.paths[row], source.boxes[row], settings)
+                return prepare_image(source.paths[row], source.boxes[row], settings, source.rotations[row])
             except ImageError as error:
                 return error
 
@@ -190,7 +191,7 @@ def _as_source(photos: Photos) -> Manifest | np.ndarray:
         return from_table(photos, Path.cwd())
     if isinstance(photos, str | Path):
         place = Path(photos)
-        return _photo_list([place]) if place.suffix.lower() in PHOTO_SUFFIXES else open_collection(place)
+        return _photo_list([place]) if place.suffix.lower() in PHOTO_SUFFIXES else read_collection(place).manifest
     return _photo_list([Path(photo) for photo in photos])
 
 
