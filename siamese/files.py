@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from siamese.errors import DiskError
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer  # in `collections.abc` from Python 3.12 on
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -33,14 +29,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     >>> place.read_text()
     'whole'
     """
-    unfinished = path.with_name(f".unfinished-{path.name}")
+    unfinished = unfinished_path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(unfinished)
-        _flush_to_disk(unfinished)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise _disk_error(path, error) from error
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(unfinished)
+            move_into_place(unfinished, path)
     finally:
         _remove_if_there(unfinished)
 
@@ -55,63 +49,45 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     Raises:
         DiskError: the system refused to write one of them; the earlier files are all untouched.
     """
-    unfinished = {folder / name: folder / f".unfinished-{name}" for name in contents}
+    unfinished = {folder / name: unfinished_path(folder / name) for name in contents}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for place, content in zip(unfinished.values(), contents.values(), strict=True):
-            place.write_bytes(content)
-            _flush_to_disk(place)
-        for path, place in unfinished.items():
-            os.replace(place, path)
-    except OSError as error:
-        raise _disk_error(folder, error) from error
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for place, content in zip(unfinished.values(), contents.values(), strict=True):
+                place.write_bytes(content)
+                _flush_to_disk(place)
+            for path, place in unfinished.items():
+                os.replace(place, path)
     finally:
         for place in unfinished.values():
             _remove_if_there(place)
 
 
-class PatientFile(io.FileIO):
-    """A file that keeps the first failure to write for `check` and carries on.
+def unfinished_path(path: Path) -> Path:
+    """Returns where a file is made before it moves to `path`: a hidden name beside it with the same ending."""
+    return path.with_name(f".unfinished-{path.name}")
 
-    HDF5 cannot close a file it failed to write: the process then ends with a segmentation fault (h5py issue 914).
-    Written through this file it closes in peace, and the failure is raised afterwards.
 
-    Attributes:
-        failure: the first failure to write, none so far.
+def move_into_place(unfinished: Path, path: Path) -> None:
+    """Moves a finished file to `path` in one step, once all of it is on the disk."""
+    _flush_to_disk(unfinished)
+    os.replace(unfinished, path)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Gives what the system says against writing within the `with` statement as a sentence about `path`.
+
+    Raises:
+        DiskError: the system refused to write, for instance because the disk is full.
     """
-
-    failure: OSError | None = None
-
-    def write(self, data: Buffer, /) -> int:
-        """Writes all of `data`, or keeps the failure; returns its number of bytes in either case."""
-        rest = memoryview(data).cast("B")
-        num_bytes = len(rest)
-        while rest and self.failure is None:
-            try:
-                rest = rest[super().write(rest) :]
-            except OSError as error:
-                self.failure = error
-        return num_bytes
-
-    def truncate(self, size: int | None = None, /) -> int:
-        """Sets the length of the file, or keeps the failure."""
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.failure = self.failure or error
-            return self.tell() if size is None else size
-
-    def check(self) -> None:
-        """Raises the failure, if there was one."""
-        if self.failure is not None:
-            raise self.failure
-
-
-def _disk_error(path: Path, error: OSError) -> DiskError:
-    return DiskError(
-        f"{path}: the file must be writable. Received: {error.strerror or error}. "
-        "Free space on the disk or choose another folder; what stood there before is untouched."
-    )
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{path}: the file must be writable. Received: {error.strerror or error}. "
+            "Free space on the disk or choose another folder; what stood there before is untouched."
+        ) from error
 
 
 def _flush_to_disk(path: Path) -> None:

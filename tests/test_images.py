@@ -1,11 +1,16 @@
+import ast
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from siamese.contrast import normalise_contrast
 from siamese.errors import ImageError
-from siamese.images import TURNS, crop_region, prepare_image, read_image
+from siamese.images import TURNS, crop_region, opened, prepare_array, prepare_image, read_image, upright, upright_size
 from siamese.settings import PreprocessingSettings
 
 SQUARE = PreprocessingSettings(height=32, width=32, margin=0)
@@ -138,6 +143,51 @@ def test_read_image_refuses_a_decompression_bomb(tmp_path):
         read_image(photo, 1)
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_upright_size_is_known_before_a_photo_is_decoded(tmp_path, ending, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with opened(save(Image.new("RGB", (30, 20)), tmp_path / f"a.{ending}", exif=exif)) as image:
+        size = upright_size(image)
+        assert size == upright(image, 3).size == ((30, 20) if orientation < 5 else (20, 30))
+
+
+def test_what_goes_wrong_with_an_opened_photo_is_told_with_its_path(tmp_path, draw_photo):
+    photo = draw_photo(tmp_path / "a.png")
+    sentence = r"a\.png: the photo must be readable. Received: no more patience\."
+    with pytest.raises(ImageError, match=sentence), opened(photo):
+        raise TimeoutError("no more patience")
+
+
+def test_heic_photos_are_read_where_their_reader_is_installed(tmp_path):
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed").register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = save(half_and_half((64, 32)).convert("RGB"), tmp_path / "a.heic", quality=95, exif=exif.tobytes())
+    script = "import sys; from siamese.images import read_image; print(read_image(sys.argv[1], 1)[..., 0].tolist())"
+    answer = subprocess.run([sys.executable, "-c", script, str(photo)], capture_output=True, text=True, check=True)
+    seen = np.array(ast.literal_eval(answer.stdout))
+    assert seen.shape == (64, 32)
+    assert seen[:28].max() < 20
+    assert seen[36:].min() > 235
+    assert prepare_image(photo, (0, 36, 32, 28), SQUARE).min() > 235
+
+
+def test_without_their_reader_heic_photos_are_of_an_unknown_kind(tmp_path):
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed").register_heif_opener()
+    photo = save(half_and_half().convert("RGB"), tmp_path / "a.heic")
+    script = (
+        "import sys; sys.modules['pillow_heif'] = None\n"
+        "from siamese.images import read_image\n"
+        "try: read_image(sys.argv[1], 1)\n"
+        "except ValueError as error: print(type(error).__name__, error)"
+    )
+    answer = subprocess.run([sys.executable, "-c", script, str(photo)], capture_output=True, text=True, check=True)
+    assert "ImageError" in answer.stdout
+    assert "a.heic: the file must be a photo" in answer.stdout
+
+
 def test_crop_region_adds_the_margin_and_one_pixel_on_the_far_sides():
     assert crop_region(1000, 1000, (100, 200, 200, 100), 0.05, None) == (90, 195, 311, 306)
 
@@ -235,3 +285,83 @@ def test_prepare_image_sees_the_same_whether_a_jpeg_decodes_smaller_or_not(tmp_p
             np.abs(difference).mean() < 2
         )  # of a contrast of 255; colour is stored at half size, so never quite the same
         assert np.abs(difference).max() <= 12
+
+
+def quarters():
+    """Grey 0 and 80 above, 160 and 240 below: every turn of it looks different."""
+    return Image.fromarray(np.kron(np.array([[0, 80], [160, 240]], np.uint8), np.ones((40, 60), np.uint8)))
+
+
+@pytest.mark.parametrize(
+    ("rotation", "expected"),
+    [
+        (0, [[0, 80], [160, 240]]),
+        (90, [[160, 0], [240, 80]]),
+        (180, [[240, 160], [80, 0]]),
+        (270, [[80, 240], [0, 160]]),
+    ],
+)
+def test_prepare_image_turns_the_photo_clockwise(tmp_path, rotation, expected):
+    photo = save(quarters(), tmp_path / "a.png")
+    seen = prepare_image(photo, None, SQUARE, rotation)[..., 0]
+    assert seen[8::16, 8::16].tolist() == expected
+
+
+@pytest.mark.parametrize("ending", ["jpg", "tif"])
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_a_rotation_does_what_turning_photo_and_box_beforehand_does(tmp_path, rng, ending, orientation, rotation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    noise = Image.fromarray(rng.integers(0, 256, (30, 40), dtype=np.uint8)).resize((480, 360))
+    photo = save(noise, tmp_path / f"a.{ending}", exif=exif)
+    standing = read_image(photo, 1)[..., 0]
+    turned = save(Image.fromarray(np.rot90(standing, -rotation // 90)), tmp_path / "turned.png")
+    settings = PreprocessingSettings(height=40, width=60, margin=0.1, anisotropy=2.0)
+    for box in (None, (60, 48, 240, 132), (0, 0, 300, 120), (-12, 180, 120, 180)):
+        expected = prepare_image(turned, corners_turned(box, standing.shape, rotation), settings)
+        difference = np.abs(prepare_image(photo, box, settings, rotation).astype(int) - expected)
+        assert difference.max() <= (16 if ending == "jpg" else 1)  # a JPEG decodes smaller
+        assert difference.mean() < 1
+
+
+def corners_turned(box, shape, rotation):
+    """The box around the turned corners: another way to the same, by complex numbers about the photo's middle."""
+    if box is None:
+        return None
+    x, y, width, height = box
+    middle = complex(shape[1], shape[0]) / 2
+    turn = {0: 1, 90: 1j, 180: -1, 270: -1j}[rotation]  # y points down, so this is clockwise
+    new_middle = middle if rotation in (0, 180) else complex(middle.imag, middle.real)
+    corners = [(complex(*corner) - middle) * turn + new_middle for corner in ((x, y), (x + width, y + height))]
+    left, right = sorted(corner.real for corner in corners)
+    top, bottom = sorted(corner.imag for corner in corners)
+    return left, top, right - left, bottom - top
+
+
+def test_the_shape_of_the_crop_is_that_of_the_turned_photo(tmp_path):
+    photo = save(quarters(), tmp_path / "a.png")  # 120 wide, 80 high
+    settings = SQUARE.model_copy(update={"anisotropy": 2.0})
+    lying, standing = (prepare_image(photo, None, settings, rotation)[..., 0] for rotation in (0, 90))
+    # The mean, 120, fills what the crop shows beyond the photo.
+    assert np.flatnonzero(lying[8] < 100)[[0, -1]].tolist() == [4, 27]  # 120 of 160 columns
+    assert np.flatnonzero(np.abs(standing[8].astype(int) - 120) > 20)[[0, -1]].tolist() == [11, 21]  # 80 of 240
+
+
+@pytest.mark.parametrize("rotation", [45, -90, 360])
+def test_prepare_image_refuses_other_rotations(tmp_path, draw_photo, rotation):
+    with pytest.raises(ImageError, match=f"a.png: `rotation` must be 0, 90, 180 or 270. Received: {rotation}"):
+        prepare_image(draw_photo(tmp_path / "a.png"), None, SQUARE, rotation)
+
+
+@pytest.mark.parametrize("contrast", ["global", "local", "clahe"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_contrast_is_normalised_after_the_resize(tmp_path, draw_photo, contrast, channels):
+    photo = draw_photo(tmp_path / "a.png")
+    plain = SQUARE.model_copy(update={"channels": channels})
+    settings = plain.model_copy(update={"contrast": contrast})
+    expected = normalise_contrast(prepare_image(photo, None, plain), contrast)
+    assert (expected != prepare_image(photo, None, plain)).any()
+    np.testing.assert_array_equal(prepare_image(photo, None, settings), expected)
+    np.testing.assert_array_equal(prepare_array(read_image(photo, 3), settings), expected)
+    np.testing.assert_array_equal(prepare_array(prepare_image(photo, None, plain), settings), expected)
