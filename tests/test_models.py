@@ -1,13 +1,23 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from siamese.augment import Augment
+from siamese.errors import SettingsError
 from siamese.models.comparator import Comparator
-from siamese.models.encoder import GeneralisedMeanPooling, Standardise, Stripes, build_encoder
+from siamese.models.encoder import (
+    FixedStandardise,
+    GeneralisedMeanPooling,
+    Standardise,
+    Stripes,
+    build_encoder,
+    collection_statistics,
+    set_collection_statistics,
+)
 from siamese.models.losses import pair_ranking_loss
 from siamese.models.pair_model import PairModel, compile_pair_model
 from siamese.settings import AugmentationSettings, EncoderSettings
@@ -132,6 +142,108 @@ def test_standardised_images_have_zero_mean_and_unit_variance(rng):
 def test_a_photo_of_one_grey_stays_finite():
     standard = keras.ops.convert_to_numpy(Standardise()(np.full((1, 4, 4, 1), 200, np.uint8)))
     assert np.array_equal(standard, np.zeros((1, 4, 4, 1)))
+
+
+def test_an_image_standardises_to_the_numbers_written_out():
+    image = np.array([10, 20, 30, 40], np.uint8).reshape(1, 2, 2, 1)
+    standard = keras.ops.convert_to_numpy(Standardise()(image)).ravel()
+    np.testing.assert_allclose(standard, np.array([-15, -5, 5, 15]) / np.sqrt(125.001), rtol=1e-6)
+
+
+def encoder_with(normalisation, channels=1):
+    keras.utils.set_random_seed(4)
+    return build_encoder((16, 32, channels), TINY.model_copy(update={"normalisation": normalisation}))
+
+
+def normalised(encoder, images):
+    return keras.ops.convert_to_numpy(encoder.get_layer("standardise")(images))
+
+
+def test_the_default_normalisation_is_that_of_each_image(rng):
+    assert isinstance(build_encoder((16, 32, 1), TINY).get_layer("standardise"), Standardise)
+    assert isinstance(encoder_with("image").get_layer("standardise"), Standardise)
+
+
+def test_the_unit_normalisation_divides_by_255():
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    np.testing.assert_allclose(normalised(encoder_with("unit"), ramp).ravel(), np.arange(256) / 255, atol=1e-6)
+
+
+def test_the_imagenet_normalisation_takes_its_constants_by_channel():
+    image = np.array([255, 0, 255], np.uint8).reshape(1, 1, 1, 3)
+    expected = [(1 - 0.485) / 0.229, (0 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    np.testing.assert_allclose(normalised(encoder_with("imagenet", 3), image).ravel(), expected, rtol=1e-5)
+
+
+def test_the_imagenet_normalisation_weighs_its_constants_for_grey_images():
+    image = np.full((1, 1, 1, 1), 255, np.uint8)
+    mean = 0.299 * 0.485 + 0.587 * 0.456 + 0.114 * 0.406
+    deviation = 0.299 * 0.229 + 0.587 * 0.224 + 0.114 * 0.225
+    assert normalised(encoder_with("imagenet"), image).item() == pytest.approx((1 - mean) / deviation, rel=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_collection_statistics_are_those_of_all_pixels_by_channel(rng, channels):
+    images = draw_images(rng, 600, (5, 4, channels)) // np.arange(1, channels + 1, dtype=np.uint8)
+    asked = []
+    mean, deviation = collection_statistics(lambda indices: asked.append(len(indices)) or images[indices], 600)
+    np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(deviation, images.std(axis=(0, 1, 2)), rtol=1e-12)
+    assert sum(asked) == 600
+    assert max(asked) <= 256
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_collection_normalisation_takes_what_was_measured(rng, channels):
+    images, encoder = draw_images(rng, 50, (16, 32, channels)), encoder_with("collection", channels)
+    set_collection_statistics(encoder, *collection_statistics(lambda indices: images[indices], 50))
+    standard = normalised(encoder, images)
+    np.testing.assert_allclose(standard.mean(axis=(0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(standard.std(axis=(0, 1, 2)), 1, rtol=1e-4)
+
+
+def test_the_collection_normalisation_shows_when_it_was_forgotten(rng):
+    assert np.isnan(normalised(encoder_with("collection"), draw_images(rng))).all()
+
+
+def test_a_collection_of_one_grey_stays_finite():
+    encoder = encoder_with("collection")
+    set_collection_statistics(encoder, np.array([200.0]), np.array([0.0]))
+    assert normalised(encoder, np.full((1, 16, 32, 1), 200, np.uint8)).max() == 0
+
+
+def test_the_statistics_fit_the_encoder():
+    with pytest.raises(SettingsError, match="must have the normalisation `collection`.*Received: Standardise"):
+        set_collection_statistics(encoder_with("image"), [1.0], [1.0])
+    with pytest.raises(SettingsError, match=r"Received: FixedStandardise for images \(16, 32, 1\), and 3 means"):
+        set_collection_statistics(encoder_with("collection"), [1.0] * 3, [1.0] * 3)
+
+
+def test_the_statistics_can_change_after_the_encoder_was_compiled(rng):
+    images, encoder = draw_images(rng), encoder_with("collection")
+    step = tf.function(lambda batch: encoder(batch, training=False), jit_compile=True)
+    assert not np.isfinite(step(images).numpy()).any()
+    set_collection_statistics(encoder, [100.0], [50.0])
+    np.testing.assert_allclose(step(images).numpy(), encoder(images, training=False).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("normalisation", ["image", "collection", "imagenet", "unit"])
+def test_a_saved_encoder_keeps_its_normalisation(tmp_path, rng, normalisation, channels):
+    images, encoder = draw_images(rng, 4, (16, 32, channels)), encoder_with(normalisation, channels)
+    if normalisation == "collection":
+        set_collection_statistics(encoder, np.full(channels, 90.0), np.full(channels, 40.0))
+    encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.saving.load_model(tmp_path / "encoder.keras", compile=False, safe_mode=True)
+    np.testing.assert_array_equal(loaded(images, training=False).numpy(), encoder(images, training=False).numpy())
+    assert np.isfinite(loaded(images, training=False).numpy()).all()
+
+
+def test_fixed_statistics_do_not_train():
+    layer = encoder_with("collection").get_layer("standardise")
+    assert isinstance(layer, FixedStandardise)
+    assert not layer.trainable_weights
+    assert len(layer.weights) == 2
 
 
 @given(features=arrays(np.float32, (2, 3, 4, 2), elements=st.floats(0.125, 8, width=32)))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from siamese.errors import SettingsError
 from siamese.settings import EncoderSettings
 
 GEM_POWER = 3.74  # fixed exponent of the seventh place of the humpback challenge
+# Red, green and blue of the ImageNet training photos, 0 to 1: the constants of torchvision's pretrained models.
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in grey: ITU-R BT.601, as Pillow converts
+BLOCK_IMAGES = 256  # read at once for the statistics
 
 
 @keras.saving.register_keras_serializable(package="siamese")
@@ -27,6 +33,41 @@ class Standardise(layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the shape it was given."""
         return input_shape
+
+
+@keras.saving.register_keras_serializable(package="siamese")
+class FixedStandardise(layers.Layer):
+    """Subtracts one mean from all images and divides by one deviation, both by channel.
+
+    They are weights that do not train, so that they can be set on a built encoder and are saved with it.
+    """
+
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float], **kwargs: Any) -> None:
+        """Takes one mean and one deviation a channel, in grey levels of 0 to 255."""
+        super().__init__(**kwargs)
+        self.initial_mean, self.initial_deviation = list(mean), list(deviation)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the two weights, `(channels,)` each."""
+        self.mean = self._fixed("mean", self.initial_mean)
+        self.deviation = self._fixed("deviation", self.initial_deviation)
+
+    def _fixed(self, name: str, values: list[float]) -> Any:
+        weight = self.add_weight(shape=(len(values),), dtype="float32", trainable=False, name=name)
+        weight.assign(np.array(values, np.float32))
+        return weight
+
+    def call(self, images: Any) -> Any:
+        """Takes `(num_images, height, width, channels)` of any type, returns float32 of the same shape."""
+        return (ops.cast(images, "float32") - self.mean) / self.deviation
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns the shape it was given."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "mean": self.initial_mean, "deviation": self.initial_deviation}
 
 
 @keras.saving.register_keras_serializable(package="siamese")
@@ -84,7 +125,8 @@ def build_encoder(input_shape: tuple[int, int, int], settings: EncoderSettings |
 
     Args:
         input_shape: height, width and channels of an image, pixels.
-        settings: stem, widths, depth and pooling; None takes the defaults.
+        settings: normalisation, stem, widths, depth and pooling; None takes the defaults. With the normalisation
+            `collection`, embeddings are not finite until `set_collection_statistics` was called.
 
     Returns:
         A model from `(num_images, height, width, channels)`, `uint8` or float, to `(num_images, embed_dim)` float32,
@@ -96,13 +138,78 @@ def build_encoder(input_shape: tuple[int, int, int], settings: EncoderSettings |
     settings = settings or EncoderSettings()
     _check_size(input_shape, settings)
     images = keras.Input(input_shape, name="images")
-    x = _stem(Standardise(name="standardise")(images), settings)
+    x = _stem(_normalisation(input_shape[2], settings)(images), settings)
     for stage, (width, bottleneck) in enumerate(zip(settings.widths, settings.bottlenecks, strict=True), start=1):
         x = layers.MaxPooling2D(2, padding="same", name=f"stage{stage}_pool")(x)
         x = _convolution(_batch_norm(x, settings), width, 1)
         for _ in range(settings.depth):
             x = _sub_block(x, bottleneck, settings)
     return keras.Model(images, _pool(x, settings), name="encoder")
+
+
+def collection_statistics(read: Callable[[np.ndarray], np.ndarray], num_images: int) -> tuple[np.ndarray, np.ndarray]:
+    """Computes mean and standard deviation of all pixels, by channel, holding few images at a time.
+
+    Args:
+        read: gives the images at some indices: `(num, height, width, channels)` uint8, as `ImageStore.read` does.
+        num_images: indices run from 0 to here.
+
+    Returns:
+        Mean and deviation, each `(channels,)` floats in grey levels.
+
+    Example:
+    >>> images = np.array([0, 10, 20, 30], np.uint8).reshape(2, 1, 2, 1)
+    >>> mean, deviation = collection_statistics(lambda indices: images[indices], 2)
+    >>> mean.tolist(), deviation.round(3).tolist()
+    ([15.0], [11.18])
+    """
+    counts: Any = 0  # of each grey level, so that the result is exact and does not depend on the order
+    for start in range(0, num_images, BLOCK_IMAGES):
+        images = read(np.arange(start, min(start + BLOCK_IMAGES, num_images)))
+        counts = counts + np.stack(
+            [np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)]
+        )
+    levels, shares = np.arange(256), counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ levels
+    return mean, np.sqrt(np.sum(shares * (levels - mean[:, None]) ** 2, axis=1))
+
+
+def set_collection_statistics(
+    encoder: keras.Model, mean: Sequence[float] | np.ndarray, deviation: Sequence[float] | np.ndarray
+) -> None:
+    """Tells an encoder with the normalisation `collection` what `collection_statistics` found; saved with it.
+
+    Args:
+        encoder: made by `build_encoder`. Changed in place.
+        mean: of each channel, grey levels.
+        deviation: of each channel, grey levels; where it is under one level, one is taken.
+
+    Raises:
+        SettingsError: the encoder has another normalisation, or another number of channels.
+    """
+    layer = encoder.get_layer("standardise")
+    if not isinstance(layer, FixedStandardise) or np.shape(mean) != tuple(layer.mean.shape):
+        raise SettingsError(
+            "`encoder` must have the normalisation `collection` and one channel for each mean. "
+            f"Received: {type(layer).__name__} for images {encoder.input_shape[1:]}, and {len(mean)} means. "
+            "Set `encoder.normalisation` to collection, and measure images of the encoder's channels."
+        )
+    layer.mean.assign(np.asarray(mean, np.float32))
+    layer.deviation.assign(np.maximum(deviation, 1.0).astype(np.float32))
+
+
+def _normalisation(channels: int, settings: EncoderSettings) -> layers.Layer:
+    if settings.normalisation == "image":
+        return Standardise(name="standardise")
+    unknown = [float("nan")] * channels
+    colour = 255 * np.array([IMAGENET_MEAN, IMAGENET_DEVIATION])
+    grey = colour @ np.array(LUMA)  # of one channel: the mean of three, weighted as grey is made of them
+    mean, deviation = {
+        "collection": (unknown, unknown),
+        "imagenet": colour.tolist() if channels == 3 else grey[:, None].tolist(),
+        "unit": ([0.0] * channels, [255.0] * channels),
+    }[settings.normalisation]
+    return FixedStandardise(mean, deviation, name="standardise")
 
 
 def _check_size(input_shape: tuple[int, int, int], settings: EncoderSettings) -> None:

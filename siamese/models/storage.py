@@ -14,12 +14,13 @@ import keras
 
 from siamese.errors import DiskError, ModelFolderError
 from siamese.models.comparator import Comparator
-from siamese.models.encoder import GeneralisedMeanPooling, Standardise
+from siamese.models.encoder import FixedStandardise, GeneralisedMeanPooling, Standardise, Stripes
 from siamese.settings import Settings, read_settings, write_settings
 
 FORMAT_VERSION = 1
 INDEX = "model.json"
-CUSTOM_LAYERS = (Comparator, Standardise, GeneralisedMeanPooling)  # imported, so that Keras finds them by name
+# Imported, so that Keras finds them by name.
+CUSTOM_LAYERS = (Comparator, Standardise, FixedStandardise, GeneralisedMeanPooling, Stripes)
 
 
 @dataclass(frozen=True)
