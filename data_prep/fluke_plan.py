@@ -10,7 +10,7 @@ from pydantic import Field
 
 from siamese.settings import StageSettings
 
-PLAN, PHOTO, ANIMAL, COMPANION = range(4)  # streams of chance under one seed
+PLAN, PHOTO, ANIMAL, COMPANION, CONFLICT = range(5)  # streams of chance under one seed
 
 # Photos per identity and how many identities of the challenge have so many; the tail from 10 to 73 thins out.
 CHALLENGE_COUNTS = {
@@ -35,6 +35,12 @@ class FlukeSettings(StageSettings):
     new_share: float = Field(0.28, ge=0, lt=1, description="Queries of each side whose animal is not in the catalog.")
     grey_share: float = Field(0.30, ge=0, le=1, description="Photos without colour.")
     duplicate_share: float = Field(0.03, ge=0, le=0.3, description="Photos that are resized, recompressed copies.")
+    conflict_share: float = Field(
+        0,
+        ge=0,
+        le=0.1,
+        description="Photos that are copies under another individual's name; no more than there are copies in train.",
+    )
     upside_down_share: float = Field(0.015, ge=0, le=1, description="Photos turned by 180 degrees.")
     two_animals_share: float = Field(0.015, ge=0, le=1, description="Photos with a second fluke.")
     caption_share: float = Field(0.05, ge=0, le=1, description="Photos with a strip of text.")
@@ -65,6 +71,7 @@ class PhotoPlan:
     two_animals: bool = False
     caption: bool = False
     unreadable: str = ""
+    conflict: bool = False
 
 
 def plan_collection(settings: FlukeSettings) -> list[PhotoPlan]:
@@ -92,7 +99,7 @@ def plan_collection(settings: FlukeSettings) -> list[PhotoPlan]:
         )
         for photo, owner in enumerate(animal.tolist())
     ]  # fmt: skip
-    return _add_oddities(rng, settings, plans)
+    return _add_conflicts(settings, _add_oddities(rng, settings, plans))
 
 
 def _draw_counts(rng: np.random.Generator, table: dict[int, int], total: int) -> list[int]:
@@ -172,6 +179,18 @@ def _add_oddities(rng: np.random.Generator, settings: FlukeSettings, plans: list
     for turn, index in enumerate(rng.permutation(_spare_photos(plans))[:wanted]):
         odd[index] = replace(odd[index], unreadable=("truncated", "empty")[turn % 2])
     return odd
+
+
+def _add_conflicts(settings: FlukeSettings, plans: list[PhotoPlan]) -> list[PhotoPlan]:
+    """Gives copies in train another name; its own stream of chance leaves everything else as it is without them."""
+    rng = np.random.default_rng([settings.seed, CONFLICT])
+    names = sorted({plan.identity for plan in plans if plan.identity and plan.split == "train"})
+    copies = [p.index for p in plans if p.original is not None and p.identity in names and p.split == "train"]
+    renamed = list(plans)
+    for index in rng.permutation(copies)[: round(settings.conflict_share * len(plans))]:
+        others = [name for name in names if name != plans[index].identity]
+        renamed[index] = replace(plans[index], identity=str(rng.choice(others)), conflict=True)
+    return renamed
 
 
 def _flags(chosen: dict[str, np.ndarray], photo: int) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def _draw_animal(settings: FlukeSettings, plans: list[PhotoPlan], photos: Path) 
             )
             photo = _shrink(drawn, float(rng.uniform(0.55, 0.95)))
         (photos / f"{plan.image_id}.jpg").write_bytes(_encode(photo.image, rng, plan.unreadable))
-        rows.append((_manifest_row(settings, plan, photo, corners, rng), _truth_row(plan, photo, by_index)))
+        rows.append((_manifest_row(settings, plan, photo, corners, rng), _truth_row(settings, plan, photo, by_index)))
     return rows
 
 
@@ -127,15 +127,19 @@ def _points(points: np.ndarray) -> str:
     return ";".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
-def _truth_row(plan: PhotoPlan, photo: Photo, by_index: dict[int, PhotoPlan]) -> dict[str, Any]:
+def _truth_row(
+    settings: FlukeSettings, plan: PhotoPlan, photo: Photo, by_index: dict[int, PhotoPlan]
+) -> dict[str, Any]:
     box = dict(zip(("true_x", "true_y", "true_width", "true_height"), photo.box.round(2).tolist(), strict=True))
     values = {name: round(value, 4) if isinstance(value, float) else value for name, value in photo.truth.items()}
     values |= {name: int(values[name]) for name in ("grey", "upside_down")}
     duplicate_of = "" if plan.original is None else by_index[plan.original].image_id
+    conflict = {"conflict": int(plan.conflict)} if settings.conflict_share else {}
     return {
         "image_id": plan.image_id, "true_identity": plan.true_identity,
         "photo_width": photo.image.shape[1], "photo_height": photo.image.shape[0], **box, **values,
         "duplicate_of": duplicate_of, "caption": int(plan.caption), "unreadable": plan.unreadable,
+        **conflict,
     }  # fmt: skip
 
 
@@ -179,7 +183,9 @@ def draw_collection(
 
 
 def _identity_card(settings: FlukeSettings) -> str:
-    return json.dumps({"format_version": FORMAT_VERSION, **settings.model_dump()}, indent=2) + "\n"
+    # Collections without conflicting names are those of before there were any, and keep their card.
+    values = settings.model_dump(exclude=None if settings.conflict_share else {"conflict_share"})
+    return json.dumps({"format_version": FORMAT_VERSION, **values}, indent=2) + "\n"
 
 
 def _check_same(folder: Path, settings: FlukeSettings) -> None:

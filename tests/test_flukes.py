@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,33 @@ def test_a_copy_stays_with_its_original(large_plan):
         original = large_plan[copy.original]
         assert (copy.split, copy.true_identity, copy.grey) == (original.split, original.true_identity, original.grey)
         assert original.original is None
+
+
+def test_conflicting_names_change_nothing_else(large_plan):
+    plans = plan_collection(FlukeSettings(photos=6000, seed=1, conflict_share=0.01))
+    changed = [(new, old) for new, old in zip(plans, large_plan, strict=True) if new != old]
+    assert len(changed) == 60
+    known = {plan.identity for plan in large_plan if plan.identity}
+    for new, old in changed:
+        assert new == replace(old, identity=new.identity, conflict=True)
+        assert new.original is not None
+        assert new.split == "train"
+        assert new.identity in known - {new.true_identity}
+
+
+def test_the_truth_tells_which_copies_carry_another_name(tmp_path):
+    settings = FlukeSettings(photos=40, seed=3, width=64, duplicate_share=0.3, conflict_share=0.075)
+    draw_collection(tmp_path, settings, workers=1)
+    table, truth = read_table(tmp_path / "manifest.csv"), read_table(tmp_path / "truth.csv")
+    told = (truth["conflict"] == "1").to_numpy()
+    assert told.sum() == 3
+    assert ((table["identity"] != "") & (table["identity"] != truth["true_identity"])).tolist() == told.tolist()
+
+
+def test_a_collection_without_conflicts_keeps_its_card_and_its_truth(collection):
+    folder, _, truth = collection
+    assert "conflict" not in truth
+    assert "conflict" not in (folder / "settings.json").read_text()
 
 
 def test_photos_per_identity_follow_the_counts_of_the_challenge(large_plan):
