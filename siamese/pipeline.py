@@ -16,26 +16,33 @@ import pandas as pd
 
 from siamese.augment import turn_images
 from siamese.catalog import Catalog
+from siamese.checks.check import check_collection
+from siamese.checks.leaks import LeakReport, find_leaks
 from siamese.decision import Decision, fit_decision
-from siamese.errors import ManifestError
+from siamese.errors import ManifestError, StoreError
 from siamese.evaluation.baselines import pixel_scores, plain_baselines
 from siamese.evaluation.evaluate import Evaluation, evaluate
 from siamese.evaluation.report import comparison_table, summary, write_report
 from siamese.evaluation.sheets import sample_queries, sheet_rows
 from siamese.files import write_atomically
-from siamese.manifest import Manifest, open_collection
+from siamese.formats import read_collection
+from siamese.manifest import Manifest
 from siamese.matcher import model_fingerprint
+from siamese.models.encoder import collection_statistics, set_collection_statistics
 from siamese.models.pair_model import PairModel, build_pair_model
 from siamese.models.storage import StoredModel, save_model
 from siamese.scoring import Embedder, score_matrix
 from siamese.settings import ProtocolSettings, Settings, write_settings
-from siamese.splits import check_trainable, open_set_split
-from siamese.store import ImageStore, build_store, photos_fingerprint
+from siamese.splits import check_trainable, has_split, with_split
+from siamese.store import ImageStore, build_store, nothing_readable, photos_fingerprint
 from siamese.training import Trainer, TrainingImages, with_turns
 from siamese.training_state import Record, check_state
 
+INSPECTION = "photos.csv"  # facts of the photos, so that a run that goes on does not decode them again
+CHECKED_COLUMNS = ("duplicate_group", "burst")
 CATALOG_SPLITS = ("train", "catalog", "validation")
 SPLITS = ("train", "catalog", "validation", "test")
+UNDECISIVE: Any = {"evaluation": True, "check": {"workers", "max_seconds", "worst_photos"}}  # no weight depends on it
 
 
 class Listener(Protocol):
@@ -76,6 +83,12 @@ class Collection:
     def __post_init__(self) -> None:
         self.identity, self.split = self.manifest.identity, self.manifest.column("split")
 
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.store.close()
+
     def side(self, split: str, settings: Settings) -> Side:
         """Returns the queries of `validation` or `test` with the catalog that may answer them."""
         queries = np.flatnonzero(self.split == split)
@@ -114,31 +127,61 @@ def train(source: Path, settings: Settings, folder: Path, listener: Listener) ->
         SiameseError: the input cannot be trained on; the sentence says what to do.
     """
     start = time.perf_counter()
-    manifest = with_split(open_collection(source), settings)
-    _check_splits(manifest, settings)
-    _check_settings(manifest, settings)
+    given = read_collection(source).manifest
+    _check_settings(given, settings)
     model = build_pair_model(settings)
-    fingerprint = _fingerprint(settings, photos_fingerprint(manifest, settings.preprocessing), manifest)
+    fingerprint = _fingerprint(settings, photos_fingerprint(given, settings.preprocessing), given)
     check_state(folder, fingerprint)
+    manifest, unreadable = _checked(given, settings, folder, listener)
+    _check_splits(manifest, settings)
+    leaks = _tell_leaks(manifest, settings, listener)
     folder.mkdir(parents=True, exist_ok=True)
-    collection = _collect(manifest, settings, folder, listener)
-    trainer = Trainer(model, _training_images(collection, settings), settings.training, listener.stage)
+    with _collect(manifest, unreadable, settings, folder, listener) as collection:
+        history = _fit(collection, model, settings, folder, fingerprint, listener)
+        return _finish(collection, leaks, model, settings, folder, history, listener, start)
+
+
+def _fit(
+    collection: Collection, model: PairModel, settings: Settings, folder: Path, fingerprint: str, listener: Listener
+) -> pd.DataFrame:
+    """Trains, and returns the history of the rounds."""
+    images = _training_images(collection, settings)
+    if settings.encoder.normalisation == "collection":
+        set_collection_statistics(model.encoder, *collection_statistics(images.read, len(images)))
+    trainer = Trainer(model, images, settings.training, listener.stage)
     num_rounds = sum(phase.rounds for phase in settings.training.schedule)
     write_atomically(folder / "settings.yaml", lambda path: write_settings(settings, path))
-    history = trainer.train(
-        folder,
-        fingerprint=fingerprint,
-        on_round=lambda record: listener.round(record, num_rounds),
-    )
-    return _finish(collection, model, settings, folder, history, listener, start)
+    return trainer.train(folder, fingerprint=fingerprint, on_round=lambda record: listener.round(record, num_rounds))
 
 
-def with_split(manifest: Manifest, settings: Settings) -> Manifest:
-    """Adds a `split` column where the manifest has none."""
-    if (manifest.column("split") != "").any():
-        return manifest
-    rng = np.random.default_rng(settings.training.seed)
-    return manifest.with_column("split", open_set_split(manifest.identity, settings.split, rng=rng))
+def _checked(
+    manifest: Manifest, settings: Settings, folder: Path, listener: Listener
+) -> tuple[Manifest, dict[str, str]]:
+    """Looks for copies and bursts unless that was done, and divides the collection where it is not divided.
+
+    Returns:
+        The manifest with a split, and the reasons of the photos that cannot be read.
+    """
+    if set(CHECKED_COLUMNS) <= set(manifest.table.columns):
+        return with_split(manifest, settings.split), {}
+    checked = check_collection(manifest, settings.check, cache=folder / INSPECTION, on_stage=listener.stage)
+    if not checked.readable.any():
+        raise StoreError(nothing_readable(len(manifest), next(iter(checked.unreadable.values()))))
+    marked = checked.manifest
+    if has_split(manifest):  # copies stay where the split put them, and are told as leaks
+        conflicting = marked.column("use") == "catalog"
+        marked = marked.with_column("use", np.where(conflicting, "catalog", manifest.column("use")))
+    return with_split(marked, settings.split, unreadable=checked.unreadable), checked.unreadable
+
+
+def _tell_leaks(manifest: Manifest, settings: Settings, listener: Listener) -> LeakReport:
+    disjoint = settings.evaluation.catalog == "leave_one_out"
+    leaks = find_leaks(manifest, disjoint=disjoint, must_differ=settings.evaluation.must_differ)
+    for sentence in leaks.sentences():
+        listener.say(sentence)
+    if settings.split.leaks == "refuse":
+        leaks.check()
+    return leaks
 
 
 def _check_splits(manifest: Manifest, settings: Settings) -> None:
@@ -158,7 +201,11 @@ def _check_splits(manifest: Manifest, settings: Settings) -> None:
 
 
 def _check_settings(manifest: Manifest, settings: Settings) -> None:
-    """Finds out before the training what would stop it, or the evaluation after it."""
+    """Finds out before anything is done what would stop the training, or the evaluation after it."""
+    if has_split(manifest):
+        _check_splits(manifest, settings)
+    else:
+        check_trainable(manifest.identity, min_photos=settings.training.min_photos)
     for protocol in (settings.evaluation, *settings.evaluation.protocols.values()):
         for column in (*settings.training.positives_share, *protocol.must_share, *protocol.must_differ):
             _existing_column(manifest, column)
@@ -176,12 +223,15 @@ def _existing_column(manifest: Manifest, column: str) -> np.ndarray:
     return manifest.column(column)
 
 
-def _collect(manifest: Manifest, settings: Settings, folder: Path, listener: Listener) -> Collection:
+def _collect(
+    manifest: Manifest, unreadable: dict[str, str], settings: Settings, folder: Path, listener: Listener
+) -> Collection:
     manifest.write(folder / "manifest.csv")
     store = build_store(
         manifest,
         folder / "store.h5",
         settings.preprocessing,
+        unreadable=unreadable,
         on_progress=lambda done, total: listener.stage("photos", done, total),
     )
     readable = np.isin(manifest.image_ids, store.image_ids)
@@ -217,13 +267,14 @@ def _codes(columns: list[np.ndarray]) -> np.ndarray:
 
 def _fingerprint(settings: Settings, photos: str, manifest: Manifest) -> str:
     """Hashes what decides a training: its settings, the photos, and who is where."""
-    parts = [settings.model_dump_json(exclude={"evaluation"}), photos]
+    parts = [settings.model_dump_json(exclude=UNDECISIVE), photos]
     parts += [",".join(manifest.column(name)) for name in ("identity", "split", *settings.training.positives_share)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _finish(
     collection: Collection,
+    leaks: LeakReport,
     model: PairModel,
     settings: Settings,
     folder: Path,
@@ -235,6 +286,7 @@ def _finish(
     embeddings = embed_collection(model, collection, listener)
     judged = judge(collection, settings, lambda side: _model_scores(model, embeddings, side))
     metrics = {**judged.evaluation.metrics, "protocols": judged.protocols, "error_name": settings.evaluation.error_name}
+    metrics["leaks"] = {**leaks.to_dict(), "sentences": leaks.sentences()}
     metrics["baselines"] = _baselines(collection, settings, judged.evaluation, listener)
     metrics["num_rounds"], metrics["num_encoded"] = len(history), int(history["num_encoded"].sum())
     metrics["seconds_training"] = float(history.filter(like="seconds_").to_numpy().sum())

@@ -108,13 +108,20 @@ def test_a_missing_photo_is_told_with_its_row(refuses, tmp_path):
 
 
 def test_a_missing_manifest_is_told(refuses, tmp_path):
-    sentence = "there must be a manifest CSV or a folder of photos. Received: nothing of this name"
+    sentence = "there must be a file of labels or a folder. Received: nothing of this name"
     refuses(sentence, "train", "--manifest", tmp_path / "absent", "--run", tmp_path / "run")
 
 
 def test_an_empty_folder_is_told(refuses, tmp_path):
     (tmp_path / "empty").mkdir()
-    refuses("the folder must hold photos", "train", "--manifest", tmp_path / "empty", "--run", tmp_path / "run")
+    refuses(
+        "Received: a folder without photos and without a file of labels",
+        "train",
+        "--manifest",
+        tmp_path / "empty",
+        "--run",
+        tmp_path / "run",
+    )
 
 
 def test_an_individual_with_over_half_of_the_photos_is_told(refuses, tmp_path, draw_photo, config):

@@ -9,8 +9,16 @@ from siamese.catalog import load_catalog
 from siamese.errors import DiskError, InfeasiblePairing, ManifestError, SettingsError, SiameseError
 from siamese.manifest import Manifest, from_folder, read_manifest
 from siamese.models.storage import load_model
-from siamese.pipeline import Collection, judge, result_lines, train, with_split
-from siamese.settings import PreprocessingSettings, ProtocolSettings, Settings, read_settings, settings_from_dict
+from siamese.pipeline import Collection, judge, result_lines, train
+from siamese.settings import (
+    PreprocessingSettings,
+    ProtocolSettings,
+    Settings,
+    SplitSettings,
+    read_settings,
+    settings_from_dict,
+)
+from siamese.splits import with_split
 from siamese.store import build_store, open_store
 
 
@@ -33,7 +41,8 @@ def collection(photo_folder, tmp_path):
     split = ["train", "validation", "test", "train", "train", "test", "catalog", "test", "test"]
     manifest = manifest.with_column("split", np.array(split, dtype=object))
     manifest = manifest.with_column("viewpoint", np.array(list("lrllrrlrl"), dtype=object))
-    return Collection(manifest, build_store(manifest, tmp_path / "s.h5", PreprocessingSettings(height=8, width=8)))
+    with build_store(manifest, tmp_path / "s.h5", PreprocessingSettings(height=8, width=8)) as store:
+        yield Collection(manifest, store)
 
 
 # the run folder
@@ -81,7 +90,7 @@ def test_an_unreadable_photo_is_quarantined_and_told_and_nothing_else_stops(fini
 
 def test_the_listener_hears_of_every_stage_and_round(finished_run):
     assert finished_run.listener.records == [(1, 2), (2, 2)]
-    assert set(finished_run.listener.stages) == {"photos", "embed", "assign", "fit"}
+    assert set(finished_run.listener.stages) == {"photos", "copies", "labels", "bursts", "embed", "assign", "fit"}
 
 
 def test_the_saved_catalog_holds_the_known_photos_but_those_of_the_test(finished_run):
@@ -232,8 +241,9 @@ def test_positive_pairs_that_share_nothing_are_told(whales, tmp_path, tiny_setti
 
 
 def test_a_split_column_is_kept_and_a_missing_one_is_drawn_by_the_seed(photo_folder, collection):
-    assert with_split(collection.manifest, Settings()) is collection.manifest
-    drawn = [with_split(from_folder(photo_folder), Settings()).column("split").tolist() for _ in range(2)]
+    kept = with_split(collection.manifest, SplitSettings())
+    pd.testing.assert_frame_equal(kept.table, collection.manifest.table)
+    drawn = [with_split(from_folder(photo_folder), SplitSettings()).column("split").tolist() for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert set(drawn[0]) <= {"train", "validation", "test"}
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from siamese.cli import bench, data
+from siamese.cli.options import AsJson, Config, Recipe, Values
 from siamese.cli.quiet import quiet_import
 from siamese.errors import SiameseError
 
@@ -22,12 +24,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
 
 ModelFolder = Annotated[Path, typer.Option("--model", help="Model folder that training wrote, as runs/flukes/model.")]
-Recipe = Annotated[str | None, typer.Option(help="Name of a recipe under recipes/.")]
-Config = Annotated[Path | None, typer.Option(help="YAML file with settings; overrides the recipe.")]
-Values = Annotated[list[str] | None, typer.Option("--set", help="One setting, as training.batch_size=32.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
 
 
 class Format(StrEnum):

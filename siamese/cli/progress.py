@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -13,7 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from siamese.training_state import Record
+if TYPE_CHECKING:
+    from siamese.training_state import Record
 
 
 class ConsoleListener:
