@@ -59,8 +59,12 @@ class CheckSettings(StageSettings):
         "any",
         description="same: copies have one colour mode and size, as in the humpback kernel; any: resized ones too.",
     )
-    burst_bits: int = Field(
-        10, ge=0, le=24, description="Photos of one individual whose hashes differ by no more bits are one burst."
+    burst_bits: int = Field(12, ge=0, le=24, description="Largest distance of the hashes of photos of one burst, bits.")
+    burst_error: float = Field(
+        0.3,
+        ge=0,
+        description="Largest mean squared difference of two photos of one burst that no time links, at 64 x 64 grey "
+        "pixels, each of mean 0 and variance 1.",
     )
     burst_seconds: float = Field(
         60, ge=0, description="Photos of one individual taken within so many seconds are one burst."

@@ -1,9 +1,11 @@
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from siamese.checks import bursts as module
 from siamese.checks.bursts import burst_groups
@@ -11,7 +13,7 @@ from siamese.checks.groups import group_codes, join_linked
 from siamese.errors import SiameseError
 from siamese.settings import CheckSettings
 
-SETTINGS = CheckSettings(burst_seconds=60, burst_bits=3)
+SETTINGS = CheckSettings(burst_seconds=60, burst_bits=3, duplicate_bits=3)
 
 
 def burst(identity, *, phash=None, taken=None, settings=SETTINGS):
@@ -74,8 +76,40 @@ def test_bursts_are_those_of_a_plain_double_loop(photos):
 def test_links_are_joined_block_by_block(monkeypatch):
     chain = [(1 << bit) - 1 for bit in range(0, 60, 3)]
     whole = burst(["Mara"] * 20, phash=chain)
-    monkeypatch.setattr(module, "ENOUGH_LINKS", 2)
+    monkeypatch.setattr(module, "ENOUGH_PAIRS", 2)
     assert burst(["Mara"] * 20, phash=chain) == whole == [0] * 20
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Three photos: two of them nearly one picture, the third another one."""
+    rng = np.random.default_rng(0)
+    first, other = (rng.integers(0, 256, (32, 32), dtype=np.uint8) for _ in range(2))
+    nearly = np.clip(first + rng.normal(0, 20, first.shape), 0, 255).astype(np.uint8)
+    paths = [str(tmp_path / f"{name}.png") for name in "abc"]
+    for path, image in zip(paths, (first, nearly, other), strict=True):
+        Image.fromarray(image).save(path)
+    return paths
+
+
+def photo_bursts(paths, phash, **changes):
+    settings = CheckSettings(burst_bits=3, **changes)
+    columns = (
+        np.array(column, dtype=object) for column in (["Mara"] * 3, [f"{value:016x}" for value in phash], [""] * 3)
+    )
+    return burst_groups(*columns, settings, paths=paths).tolist()
+
+
+def test_near_hashes_are_a_burst_only_if_the_pictures_are_alike(frames):
+    assert photo_bursts(frames, [0b0, 0b1, 0b10]) == [0, 0, -1]
+    assert photo_bursts(frames, [0b0, 0b1, 0b10], burst_error=3) == [0, 0, 0]
+    assert photo_bursts(frames, [0b0, 0b11111, 0b10]) == [-1, -1, -1]
+    assert photo_bursts(frames, [0b0, 0b1, 0b0]) == [0, 0, 0]  # equal hashes are one picture
+
+
+def test_a_photo_that_went_away_is_in_no_burst(frames):
+    Path(frames[1]).unlink()
+    assert photo_bursts(frames, [0b0, 0b1, 0b10]) == [-1, -1, -1]
 
 
 def test_inputs_stay_and_a_wrong_hash_is_refused():

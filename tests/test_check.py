@@ -158,8 +158,8 @@ def test_frames_of_one_burst_make_no_honest_test():
     table = pd.DataFrame(frames, columns=["identity", "date"])
     table = table.assign(image_id=[str(row) for row in table.index], path=[f"{row}.jpg" for row in table.index])
     check = check_collection(from_table(table, ".", check_files=False), SETTINGS, with_photos=False)
-    assert check.findings["bursts"] == {"num_photos": 6, "num_bursts": 2, "num_several": 2, "num_one_burst": 2}
-    assert "one_burst_each" in kinds(check)
+    assert check.findings["bursts"] == {"num_photos": 6, "num_bursts": 2, "num_named_photos": 6, "num_named": 6}
+    assert "mostly_bursts" in kinds(check)
 
 
 def test_the_folder_holds_what_the_next_step_needs(written, check):

@@ -16,7 +16,7 @@ SOUND = {
     "labels": {
         "num_conflicting": 0, "num_conflicting_groups": 0, "num_spare": 0, "num_named_by_copy": 0, "num_suspects": 0,
     },
-    "bursts": {"num_photos": 0, "num_bursts": 0, "num_several": 2, "num_one_burst": 0},
+    "bursts": {"num_photos": 0, "num_bursts": 0, "num_named_photos": 0, "num_named": 4},
 }  # fmt: skip
 LEAK = {"kind": "days", "serious": False, "num_photos": 3, "sentence": "3 of 9 test photos share a day."}
 
@@ -37,7 +37,7 @@ def test_a_sound_collection_has_no_findings():
     [
         ("unreadable", "serious", 2, changed(photos={"num_unreadable": 2})),
         ("conflicting_names", "serious", 4, changed(labels={"num_conflicting": 4, "num_conflicting_groups": 2})),
-        ("one_burst_each", "serious", 1, changed(bursts={"num_one_burst": 1})),
+        ("mostly_bursts", "serious", 3, changed(bursts={"num_photos": 3, "num_bursts": 1, "num_named_photos": 3})),
         ("too_few_individuals", "serious", 1, changed(identities=identity_statistics(["Mara", "Mara"]))),
         ("one_individual_prevails", "serious", 3, changed(identities=identity_statistics(["M", "M", "M", "T", "T"]))),
         ("no_pairs", "serious", 2, changed(identities=identity_statistics(["Mara", "Tano"]))),
@@ -71,8 +71,15 @@ def test_all_leaks_of_a_kind_are_one_finding():
     assert found == {"leak_copies": 3, "leak_days": 6}
 
 
-def test_few_bursts_and_one_colour_are_not_worth_a_word():
-    assert list_findings(changed(bursts={"num_several": 10, "num_one_burst": 4}, photos={"grey_share": 1.0})) == []
+def test_one_colour_is_not_worth_a_word():
+    assert list_findings(changed(photos={"grey_share": 1.0})) == []
+
+
+def test_bursts_are_serious_once_they_are_most_of_the_photos():
+    half = changed(bursts={"num_photos": 2, "num_bursts": 1, "num_named_photos": 2, "num_named": 4})
+    most = changed(bursts={"num_photos": 3, "num_bursts": 1, "num_named_photos": 3, "num_named": 4})
+    assert [finding.kind for finding in list_findings(half)] == ["bursts"]
+    assert [finding.kind for finding in list_findings(most)] == ["mostly_bursts"]
 
 
 def test_a_row_holds_its_whole_sentence():

@@ -324,6 +324,8 @@ def test_other_tools_find_the_standard_fields_in_coco(manifest, tmp_path):
     assert content["images"][0] | {"file_name": ""} == {
         "id": 1,
         "file_name": "",
+        "width": 96,
+        "height": 64,
         "seq_id": "7",
         "datetime": "2020-05-01",
     }

@@ -292,3 +292,9 @@ def test_the_published_nyala_split_is_told_to_share_sightings():
         "378 of 428 test photos (88 %) have a photo of the same encounter in training"
     )
     assert not find_leaks(manifest, must_differ=["encounter"]).serious
+
+
+def test_photos_that_are_left_out_leak_nothing():
+    columns = {"identity": ["Mara"] * 2, "duplicate_group": ["1", "1"], "split": ["train", "test"]}
+    assert find_leaks(collection(**columns)).serious
+    assert not find_leaks(collection(**columns, use=["", "nothing"])).serious

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from siamese.catalog import load_catalog
-from siamese.errors import DiskError, InfeasiblePairing, ManifestError, SettingsError, SiameseError
+from siamese.checks.leaks import find_leaks
+from siamese.errors import DiskError, InfeasiblePairing, LeakError, ManifestError, SettingsError, SiameseError
 from siamese.manifest import Manifest, from_folder, read_manifest
 from siamese.models.storage import load_model
-from siamese.pipeline import Collection, judge, result_lines, train
+from siamese.pipeline import Collection, _checked, judge, result_lines, train
 from siamese.settings import (
     PreprocessingSettings,
     ProtocolSettings,
@@ -235,6 +236,45 @@ def test_positive_pairs_that_share_nothing_are_told(whales, tmp_path, tiny_setti
     settings = changed(tiny_settings, training={"positives_share": ["viewpoint"]})
     with pytest.raises(ManifestError, match="must agree in viewpoint to be positive pairs. Received: no two that do"):
         train(write_manifest(tmp_path, **whales), settings, tmp_path / "run", listener)
+
+
+def test_a_run_looks_for_copies_first_and_keeps_them_on_one_side(photo_folder, tmp_path, tiny_settings, listener):
+    for name in ("Mara", "Tano"):
+        for number in range(4, 9):
+            copy = (photo_folder / name / "1.jpg").read_bytes()
+            (photo_folder / name / f"{number}.jpg").write_bytes(copy)
+    checked, unreadable = _checked(from_folder(photo_folder), tiny_settings, tmp_path, listener)
+    assert (len(checked), unreadable) == (9, {})  # the ten spare copies are left out
+    assert (tmp_path / "photos.csv").is_file()
+    given = from_folder(photo_folder)
+    given = given.with_column("split", np.where(np.arange(len(given)) % 2, "train", "test"))
+    kept, _ = _checked(given, tiny_settings, tmp_path, listener)
+    assert len(kept) == 19  # what a split was given for stays, and is told
+    assert find_leaks(kept).serious
+
+
+def test_a_split_that_leaks_is_told_or_refused(photo_folder, tmp_path, tiny_settings, listener):
+    (photo_folder / "Mara" / "2.jpg").write_bytes((photo_folder / "Mara" / "1.jpg").read_bytes())
+    split = ["train", "test", "train", "train", "train", "validation", "train", "train", "test"]
+    manifest = from_folder(photo_folder).with_column("split", np.array(split, dtype=object))
+    manifest.write(tmp_path / "m.csv")
+    settings = changed(tiny_settings, split={"leaks": "refuse"})
+    with pytest.raises(LeakError, match="`split` must keep copies on one side. .* 'Mara/2' and 'Mara/1'"):
+        train(tmp_path / "m.csv", settings, tmp_path / "run", listener)
+    assert any("1 of 2 test photos (50 %) has a copy in training" in sentence for sentence in listener.sentences)
+
+
+def test_the_pixels_of_the_training_photos_set_the_normalisation(small_collection, tiny_settings, tmp_path, listener):
+    settings = changed(tiny_settings, encoder={"normalisation": "collection"})
+    metrics = train(small_collection, settings, tmp_path / "run", listener)
+    assert np.isfinite(metrics["map5"])
+    run = read_manifest(tmp_path / "run" / "manifest.csv")
+    with open_store(tmp_path / "run" / "store.h5") as store:
+        trained = (run.column("split") == "train") & (run.identity != "") & np.isin(run.image_ids, store.image_ids)
+        images = store.read(np.flatnonzero(np.isin(store.image_ids, run.image_ids[trained])))
+    layer = load_model(tmp_path / "run" / "model").encoder.get_layer("standardise")
+    np.testing.assert_allclose(layer.mean, images.mean(), rtol=1e-5)
+    np.testing.assert_allclose(layer.deviation, images.std(), rtol=1e-4)
 
 
 # sides and protocols

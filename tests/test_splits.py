@@ -470,12 +470,23 @@ def test_deal_keeps_heaps_level():
 
 def test_with_split_keeps_a_split_and_draws_a_missing_one():
     divided = collection(identity=["a", "b"], split=["train", "test"])
-    assert with_split(divided, SplitSettings()) is divided
+    pd.testing.assert_frame_equal(with_split(divided, SplitSettings()).table, divided.table, check_dtype=False)
     manifest = collection(identity=["a"] * 20, use=["nothing"] + [""] * 19)
     drawn = with_split(manifest, SplitSettings(kind="closed_set"))
     assert drawn.image_ids.tolist() == manifest.image_ids[1:].tolist()
     assert num_on(drawn.column("split")) == [13, 3, 3]
     assert "fold" not in drawn.table
+
+
+def test_with_split_lets_a_given_split_stand_but_for_what_is_left_out_or_must_not_train():
+    divided = collection(
+        identity=["a"] * 5,
+        split=["train", "train", "train", "test", "test"],
+        use=["", "catalog", "nothing", "catalog", "nothing"],
+    )
+    kept = with_split(divided, SplitSettings())
+    assert kept.image_ids.tolist() == ["i000", "i001", "i003"]
+    assert kept.column("split").tolist() == ["train", "catalog", "test"]
 
 
 def test_with_split_makes_no_query_of_a_photo_that_cannot_be_read():

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from siamese.checks.groups import group_codes, join_linked
+from siamese.checks.groups import group_codes, join_confirmed, join_linked
 from siamese.checks.hashes import hamming_distance, hashes_from_text, near_pair_blocks
+from siamese.checks.pictures import Pictures
 from siamese.settings import CheckSettings
 
-ENOUGH_LINKS = 1 << 20  # kept before they are joined into groups, so that memory stays flat
+ENOUGH_PAIRS = 1 << 20  # gathered before they are compared, so that memory stays flat
 
 
-def burst_groups(identity: np.ndarray, phash: np.ndarray, taken: np.ndarray, settings: CheckSettings) -> np.ndarray:
+def burst_groups(
+    identity: np.ndarray,
+    phash: np.ndarray,
+    taken: np.ndarray,
+    settings: CheckSettings,
+    *,
+    paths: Sequence[str] | np.ndarray | None = None,
+) -> np.ndarray:
     """Groups the photos of each individual that belong to one burst.
 
-    Two photos of one known individual are linked when they were taken within `burst_seconds`, or when their hashes
-    differ by at most `burst_bits`; a burst is what links connect (single linkage). Photos of unknown individuals need
-    both: a minute may show several animals, and among thousands of photos hashes meet by chance.
+    Two photos of one known individual are linked when they were taken within `burst_seconds`, or when they are nearly
+    the same picture: their hashes differ by at most `burst_bits`, and the two in grey at 64 x 64 pixels, each of mean 0
+    and variance 1, by a mean square of at most `burst_error`. Hashes alone part a burst where the animal turns its head
+    and join photos of one whale in one pose. A burst is what links connect (single linkage). Photos of unknown
+    individuals need time and hash: a minute may show several animals, and among thousands of photos hashes meet by
+    chance.
 
     Args:
         identity: `(num_images,)` names; "" is an unknown individual.
         phash: `(num_images,)` hashes as 16 hexadecimal digits, "" without one.
         taken: `(num_images,)` ISO times; "", a date without a time, and what is no time link nothing.
-        settings: `burst_seconds` and `burst_bits`.
+        settings: `burst_seconds`, `burst_bits` and `burst_error`.
+        paths: `(num_images,)` photo files; without them hashes decide, and may differ by `duplicate_bits` only.
 
     Returns:
         `(num_images,)` integers: bursts are numbered by their first photos, -1 is a photo alone.
@@ -43,13 +55,29 @@ def burst_groups(identity: np.ndarray, phash: np.ndarray, taken: np.ndarray, set
     seconds, has_hash = _seconds(taken), phash != ""
     hashes = np.zeros(len(identity), dtype=np.uint64)
     hashes[has_hash] = hashes_from_text(phash[has_hash])
-    label, links, num_links = np.arange(len(identity)), [np.empty((0, 2), dtype=np.int64)], 0
-    for block in _links(identity, hashes, has_hash, seconds, settings):
-        links.append(block)
-        num_links += len(block)
-        if num_links > ENOUGH_LINKS:
-            label, links, num_links = join_linked(label, np.concatenate(links)), [], 0
-    return group_codes(join_linked(label, np.concatenate(links)) if links else label)
+    sure = [np.empty((0, 2), dtype=np.int64), *_sure_links(identity, hashes, has_hash, seconds, settings)]
+    label = join_linked(np.arange(len(identity)), np.concatenate(sure))
+    if paths is None:
+        for pairs in _gathered(_near_hashes(identity, hashes, has_hash, settings.duplicate_bits)):
+            label = join_linked(label, pairs)
+        return group_codes(label)
+    pictures = Pictures(paths)
+    for pairs in _gathered(_near_hashes(identity, hashes, has_hash, settings.burst_bits)):
+        label = join_confirmed(label, pairs, lambda pairs: pictures.differences(pairs) <= settings.burst_error)
+    return group_codes(label)
+
+
+def _gathered(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same pairs in fewer, larger blocks."""
+    gathered, num_pairs = [], 0
+    for block in blocks:
+        gathered.append(block)
+        num_pairs += len(block)
+        if num_pairs > ENOUGH_PAIRS:
+            yield np.concatenate(gathered)
+            gathered, num_pairs = [], 0
+    if gathered:
+        yield np.concatenate(gathered)
 
 
 def _seconds(taken: np.ndarray) -> np.ndarray:
@@ -59,17 +87,27 @@ def _seconds(taken: np.ndarray) -> np.ndarray:
     return ((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(dtype=float)
 
 
-def _links(
+def _sure_links(
     identity: np.ndarray, hashes: np.ndarray, has_hash: np.ndarray, seconds: np.ndarray, settings: CheckSettings
 ) -> Iterator[np.ndarray]:
     for name, photos in pd.Series(range(len(identity))).groupby(identity, sort=False):
         rows = photos.to_numpy()
         if name:
             yield _close_in_time(rows, seconds, settings.burst_seconds)
-            yield from _alike(rows[has_hash[rows]], hashes, settings.burst_bits)
+            yield _equal_hashes(rows[has_hash[rows]], hashes)
         else:
             rows = rows[has_hash[rows] & np.isfinite(seconds[rows])]
             yield from _close_and_alike(rows, hashes, seconds, settings)
+
+
+def _near_hashes(identity: np.ndarray, hashes: np.ndarray, has_hash: np.ndarray, max_bits: int) -> Iterator[np.ndarray]:
+    """Pairs of photos of one known individual, one for each pair of different hashes."""
+    known = np.flatnonzero((identity != "") & has_hash)
+    for _, photos in pd.Series(known).groupby(identity[known], sort=False):
+        rows = photos.to_numpy()
+        values, first = np.unique(hashes[rows], return_index=True)
+        for block in near_pair_blocks(values, max_bits):
+            yield rows[first[block]]
 
 
 def _close_in_time(rows: np.ndarray, seconds: np.ndarray, longest: float) -> np.ndarray:
@@ -79,11 +117,10 @@ def _close_in_time(rows: np.ndarray, seconds: np.ndarray, longest: float) -> np.
     return np.column_stack([ordered[:-1], ordered[1:]])[np.diff(seconds[ordered]) <= longest]
 
 
-def _alike(rows: np.ndarray, hashes: np.ndarray, max_bits: int) -> Iterator[np.ndarray]:
-    values, first, which = np.unique(hashes[rows], return_index=True, return_inverse=True)
-    yield np.column_stack([rows, rows[first[which]]])
-    for block in near_pair_blocks(values, max_bits):
-        yield rows[first[block]]
+def _equal_hashes(rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+    """Each photo with the first one of its hash."""
+    _, first, which = np.unique(hashes[rows], return_index=True, return_inverse=True)
+    return np.column_stack([rows, rows[first[which]]])
 
 
 def _close_and_alike(

@@ -21,9 +21,9 @@ from siamese.checks.statistics import date_statistics, identity_statistics, phot
 from siamese.errors import ManifestError
 from siamese.manifest import Manifest
 from siamese.settings import CheckSettings
+from siamese.splits import has_split
 
 OnStage = Callable[[str, int, int], None]
-MOSTLY = 0.8  # measured on frames of short videos: hashes part a burst where the animal turns its head
 SIDES = ("train", "catalog", "validation", "test")
 HASH_COLUMNS = {"image_id": ("image_id", "Image", "path"), "phash": ("phash", "phash_rep")}
 
@@ -104,9 +104,16 @@ def check_collection(
     times = row_times(manifest, facts, file)
     suspects = _suspects(manifest, facts, file, duplicates.group, times, settings)
     tell("bursts", 0, len(manifest))
-    burst = burst_groups(manifest.identity, facts["phash"].to_numpy(dtype=object)[file], times, settings)
+    burst = burst_groups(
+        manifest.identity,
+        facts["phash"].to_numpy(dtype=object)[file],
+        times,
+        settings,
+        paths=paths[file] if with_photos else None,
+    )
     marked = _marked(manifest, duplicates.group[file], burst, labels.use)
-    leaks = find_leaks(marked) if (marked.column("split") != "").any() else None
+    as_given = marked.with_column("use", manifest.column("use"))  # setting spare copies aside mends some leaks
+    leaks = find_leaks(as_given) if has_split(manifest) else None
     numbers = _numbers(marked, facts, file, duplicates, labels, suspects, leaks)
     reason = facts["reason"].to_numpy()[file]
     return CollectionCheck(
@@ -243,18 +250,14 @@ def _side_numbers(manifest: Manifest, facts: pd.DataFrame, file: np.ndarray, row
 
 
 def _burst_numbers(manifest: Manifest) -> dict[str, int]:
-    """Counts bursts among the photos that are used, and the individuals of which there is nothing but one burst."""
+    """Counts bursts among the photos that are used, and how many photos of known individuals these leave."""
     rows = pd.DataFrame({"identity": manifest.identity, "burst": manifest.column("burst")})
     rows = rows[manifest.column("use") != "nothing"]
     sizes = rows[rows["burst"] != ""].groupby("burst")["burst"].transform("size")
-    in_burst = sizes[sizes > 1].index
-    known = rows[rows["identity"] != ""]
-    num_photos = known.groupby("identity").size()
-    largest = known[known["burst"] != ""].groupby(["identity", "burst"]).size().groupby("identity").max()
-    several = num_photos[num_photos > 1]
+    in_burst = rows.loc[sizes[sizes > 1].index]
     return {
         "num_photos": len(in_burst),
-        "num_bursts": int(rows.loc[in_burst, "burst"].nunique()),
-        "num_several": len(several),
-        "num_one_burst": int((largest.reindex(several.index, fill_value=0) >= MOSTLY * several).sum()),
+        "num_bursts": int(in_burst["burst"].nunique()),
+        "num_named_photos": int((in_burst["identity"] != "").sum()),
+        "num_named": int((rows["identity"] != "").sum()),
     }

@@ -12,19 +12,19 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from siamese.checks.groups import group_codes, join_linked
 from siamese.checks.hashes import hamming_distance, hashes_from_text, near_pairs
+from siamese.checks.pictures import SMALL_IMAGES, image_difference, small_image
 from siamese.errors import ImageError
 from siamese.images import opened, upright
 from siamese.settings import CheckSettings
 
 # Copies of other sizes are compared in grey at one small size, which blurs what differs between photos, so less may
 # differ. Measured at 64 pixels on pairs of near hashes: planted copies up to 0.024, other photos from 0.25 on.
-REDUCED_SIZE, REDUCED_SHARE = (64, 64), 0.5
+REDUCED_SHARE = 0.5
 PAIRS_AT_ONCE = 256  # pairs of hashes compared before their groups are joined; those that need no comparing drop out
-SMALL_IMAGES, FULL_IMAGES = 8192, 4  # images kept in memory: 32 MB of small ones, or as many photos as two pairs hold
+FULL_IMAGES = 4  # kept in memory: as many photos as two pairs hold
 Outcome = Literal["copies", "different", "unreadable"]
 
 
@@ -116,7 +116,7 @@ class _Files:
         self._mode = facts["mode"].to_numpy(dtype=object) if "mode" in facts else np.full(len(facts), "")
         self._any_size = settings.duplicate_sizes == "any"
         self._limit = settings.duplicate_error * (REDUCED_SHARE if self._any_size else 1)
-        read = _small_image if self._any_size else _full_image
+        read = small_image if self._any_size else _full_image
         self._read: Callable[[str], np.ndarray] = lru_cache(SMALL_IMAGES if self._any_size else FULL_IMAGES)(read)
 
     def fit(self, pair: np.ndarray) -> bool:
@@ -151,29 +151,6 @@ def same_shape(size: np.ndarray, other: np.ndarray) -> bool:
     """
     larger, smaller = (size, other) if size[0] >= other[0] else (other, size)
     return bool(abs(larger[0] * smaller[1] - larger[1] * smaller[0]) <= larger[0] + larger[1])
-
-
-def image_difference(image: np.ndarray, other: np.ndarray) -> float:
-    """Mean squared difference of two images of one shape, each brought to mean 0 and variance 1.
-
-    An image of one value has no variance; it stays 0 everywhere, so two of them are alike and no other is like them.
-
-    Example:
-    >>> image_difference(np.array([0, 1]), np.array([50, 250])), image_difference(np.array([0, 1]), np.array([1, 0]))
-    (0.0, 4.0)
-    """
-    return float(((_standardised(image) - _standardised(other)) ** 2).mean())
-
-
-def _standardised(image: np.ndarray) -> np.ndarray:
-    centred = image - image.mean(dtype=np.float64)
-    deviation = np.sqrt((centred**2).mean())
-    return centred / deviation if deviation > 0 else centred
-
-
-def _small_image(path: str) -> np.ndarray:
-    with opened(path) as image:
-        return np.asarray(upright(image, 1).resize(REDUCED_SIZE, Image.Resampling.BOX))
 
 
 def _full_image(path: str) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 Level = Literal["serious", "look", "know"]
 LEVELS: tuple[Level, ...] = ("serious", "look", "know")
-ONE_BURST_SHARE = 0.5  # of the individuals; from here on most queries are answered by the frame next to them
 MIXED = (0.02, 0.98)  # a grey share between these is a mixture worth telling
 
 
@@ -145,19 +144,23 @@ def _names(numbers: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _one_burst(numbers: Mapping[str, Any]) -> Iterator[Finding]:
+def _mostly_bursts(numbers: Mapping[str, Any]) -> Iterator[Finding]:
     bursts = numbers["bursts"]
-    several, single = bursts["num_several"], bursts["num_one_burst"]
-    if several and single >= ONE_BURST_SHARE * several:
+    photos, share = (
+        counted(bursts["num_named_photos"], "photo"),
+        percent(bursts["num_named_photos"], bursts["num_named"]),
+    )
+    if bursts["num_named_photos"] > bursts["num_named"] / 2:
         yield Finding(
-            "one_burst_each",
+            "mostly_bursts",
             "serious",
-            single,
-            f"Of {counted(several, 'individual')} with several photos, {single:,} have all or nearly all of them "
-            "from one burst.",
+            bursts["num_named_photos"],
+            f"{photos} ({share} of those with a name) belong to {counted(bursts['num_bursts'], 'burst')}: same "
+            "individual, almost the same picture or moment.",
             "A query is then answered by the frame next to it, whatever the animal looks like: results will look "
             "excellent and mean little.",
-            "Add photos from other days. Without them no honest test is possible.",
+            "Splits keep bursts together, but cannot know whether two bursts are one occasion. Add photos from other "
+            "days, or a column encounter: without them no honest test is possible.",
         )
 
 
@@ -242,7 +245,7 @@ def _single(numbers: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _bursts(numbers: Mapping[str, Any]) -> Iterator[Finding]:
     bursts = numbers["bursts"]
-    if bursts["num_photos"]:
+    if bursts["num_photos"] and not list(_mostly_bursts(numbers)):
         yield Finding(
             "bursts",
             "know",
@@ -295,6 +298,6 @@ def _no_occasion(numbers: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 KINDS = (
-    *(_broken, _conflicts, _leaks, _names, _one_burst, _suspects, _named_by_copy, _copies, _unconfirmed),
+    *(_broken, _conflicts, _leaks, _names, _mostly_bursts, _suspects, _named_by_copy, _copies, _unconfirmed),
     *(_single, _bursts, _grey, _odd_files, _no_occasion),
 )

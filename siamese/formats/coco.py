@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from siamese.errors import ManifestError
+from siamese.errors import ImageError, ManifestError
 from siamese.files import write_atomically
 from siamese.formats.base import Format
 from siamese.formats.tables import (
@@ -22,6 +22,7 @@ from siamese.formats.tables import (
     read_json,
     text_of,
 )
+from siamese.images import opened, upright_size
 from siamese.manifest import BOX_COLUMNS, Manifest, from_table
 
 IDENTITY_FIELDS = ("identity", "individual_id", "name", "individual_ids")
@@ -81,8 +82,11 @@ def write(manifest: Manifest, out: Path) -> None:
     table["path"] = manifest.paths_from(out.parent)
     species = [name or ANIMAL for name in manifest.column("species")]
     categories = {name: number for number, name in enumerate(dict.fromkeys(species), start=1)}
-    first_rows = table.drop_duplicates("path")
-    images = {path: _image(number, row) for number, (path, row) in enumerate(_by_path(first_rows).items(), start=1)}
+    photos = dict(zip(table["path"], manifest.paths, strict=True))
+    first_rows = _by_path(table.drop_duplicates("path"))
+    images = {
+        path: _image(number, row, photos[path]) for number, (path, row) in enumerate(first_rows.items(), start=1)
+    }
     annotations = [
         _annotation(number, row, box, images[row["path"]]["id"], categories[name])
         for number, (row, box, name) in enumerate(
@@ -170,10 +174,19 @@ def _by_path(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {row["path"]: row for row in rows.to_dict("records")}
 
 
-def _image(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The photo of a row, with the sequence and time where they are known."""
-    known = {"seq_id": row.get("encounter"), "datetime": row.get("date")}
+def _image(number: int, row: Mapping[str, Any], photo: Path) -> dict[str, Any]:
+    """The photo of a row, with its size, sequence and time where they are known."""
+    known = {**_size(photo), "seq_id": row.get("encounter"), "datetime": row.get("date")}
     return {"id": number, "file_name": row["path"], **{name: value for name, value in known.items() if value}}
+
+
+def _size(photo: Path) -> dict[str, int]:
+    try:
+        with opened(photo) as image:
+            width, height = upright_size(image)
+    except ImageError:  # labels may be written without their photos
+        return {}
+    return {"width": width, "height": height}
 
 
 def _annotation(number: int, row: Mapping[str, Any], box: np.ndarray, image: int, category: int) -> dict[str, Any]:
