@@ -85,6 +85,18 @@ def test_check_of_labels_alone_needs_no_photo(run_data, tmp_path):
     assert "2 files are copies of one another" in out
 
 
+def test_names_come_back_from_another_release_by_its_copies(run_data, photo_folder, tmp_path, draw_photo):
+    known = (photo_folder / "Mara" / "1.jpg").read_bytes()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "someone.jpg").write_bytes(known)
+    code, out, err = run_data("join", photo_folder, tmp_path / "other", "--out", tmp_path / "both.csv")
+    assert code == 0, err
+    assert "10 photos" in out
+    run_data("check", tmp_path / "both.csv", "--out", tmp_path / "check")
+    named = pd.read_csv(tmp_path / "check" / "named_by_copy.csv")
+    assert named.values.tolist() == [["someone", "Mara"]]
+
+
 def test_split_draws_anew_and_tells_of_leaks(run_data, small_collection, tmp_path):
     run_data("check", small_collection, "--out", tmp_path / "check")
     checked = tmp_path / "check" / "manifest.csv"

@@ -11,6 +11,7 @@ SOUND = {
     "identities": identity_statistics(["Mara", "Mara", "Tano", "Tano"]),
     "photos": {"num_files": 4, "num_unreadable": 0, "grey_share": 0.0, "notes": {}},
     "dates": date_statistics(["2020-01-01"] * 4),
+    "telling_sizes": {"num_photos": 4, "num_telling": 0},
     "has_encounters": True,
     "copies": {"num_groups": 0, "num_files": 0, "num_unconfirmed": 0},
     "labels": {
@@ -43,6 +44,8 @@ def test_a_sound_collection_has_no_findings():
         ("no_pairs", "serious", 2, changed(identities=identity_statistics(["Mara", "Tano"]))),
         ("leak_days", "look", 3, changed(leaks={"leaks": [LEAK]})),
         ("leak_days", "serious", 3, changed(leaks={"leaks": [{**LEAK, "serious": True}]})),
+        ("places", "look", 2, changed(photos={"notes": {"place": 2}})),
+        ("telling_sizes", "know", 2, changed(telling_sizes={"num_telling": 2})),
         ("two_names", "look", 1, changed(labels={"num_suspects": 1})),
         ("named_by_copy", "look", 5, changed(labels={"num_named_by_copy": 5})),
         ("copies", "look", 4, changed(copies={"num_groups": 2, "num_files": 4}, labels={"num_spare": 2})),

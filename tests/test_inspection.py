@@ -9,7 +9,7 @@ import imagehash
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from data_prep.faults import _bomb as black_png
 from data_prep.faults import write_faults
@@ -93,6 +93,12 @@ def test_the_time_a_photo_was_taken_is_iso_text(save):
     assert facts_of(save(np.zeros((8, 8, 3)), "a.jpg", exif=exif)).taken == "2019-05-03T12:30:11"
     exif.get_ifd(0x8769)[36867] = "0000:00:00 00:00:00"
     assert facts_of(save(np.zeros((8, 8, 3)), "b.jpg", exif=exif)).taken == ""
+
+
+def test_a_photo_that_tells_its_place_is_noted(save):
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (60.0, 10.0, 0.0)
+    assert facts_of(save(np.zeros((8, 8, 3)), "there.jpg", exif=exif)).notes == "place"
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siamese.checks.statistics import date_statistics, identity_statistics, photo_statistics, spread
+from siamese.checks.statistics import date_statistics, identity_statistics, photo_statistics, spread, telling_sizes
 
-HUMPBACK = Path(os.environ.get("SIAMESE_DATA", "/work/shared/data")) / "humpback" / "metadata" / "train.csv"
+REAL = Path(os.environ.get("SIAMESE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+HUMPBACK = REAL / "humpback" / "metadata" / "train.csv"
 
 
 def test_photos_per_individual_are_counted_by_hand():
@@ -119,3 +120,12 @@ def test_dates_are_counted_by_month_in_order():
 
 def test_no_date_is_told_as_none():
     assert date_statistics(["", ""]) == {"num_dated": 0, "first": None, "last": None, "by_month": {}}
+
+
+def test_a_size_tells_an_individual_if_nobody_else_has_it():
+    identity = np.array(["Mara", "Mara", "Tano", "Tano", "Zuri", ""], dtype=object)
+    width, height = np.array([9, 9, 9, 7, 5, 5]), np.array([6, 6, 5, 5, 5, 5])
+    assert telling_sizes(identity, width, height) == {"num_photos": 4, "num_telling": 2}
+    shared = telling_sizes(identity, np.full(6, 9), np.full(6, 6))
+    assert shared == {"num_photos": 4, "num_telling": 0}
+    assert telling_sizes(identity, np.zeros(6, int), np.zeros(6, int)) == {"num_photos": 0, "num_telling": 0}

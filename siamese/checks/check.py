@@ -17,12 +17,13 @@ from siamese.checks.findings import as_rows, list_findings
 from siamese.checks.inspection import inspect_photos
 from siamese.checks.labels import LabelCheck, check_labels, names_of_files, two_name_suspects
 from siamese.checks.leaks import LeakReport, find_leaks
-from siamese.checks.statistics import date_statistics, identity_statistics, photo_statistics
+from siamese.checks.statistics import date_statistics, identity_statistics, photo_statistics, telling_sizes
 from siamese.errors import ManifestError
 from siamese.manifest import Manifest
 from siamese.settings import CheckSettings
 from siamese.splits import has_split
 
+SIZE = ("width", "height")
 OnStage = Callable[[str, int, int], None]
 SIDES = ("train", "catalog", "validation", "test")
 HASH_COLUMNS = {"image_id": ("image_id", "Image", "path"), "phash": ("phash", "phash_rep")}
@@ -212,6 +213,7 @@ def _numbers(
     numbers = {
         "identities": identity_statistics(manifest.identity),
         "photos": photo_statistics(facts),
+        "telling_sizes": _telling_sizes(manifest, facts, file),
         "dates": date_statistics(row_times(manifest, facts, file)),
         "has_encounters": bool((manifest.column("encounter") != "").any()),
         "copies": {
@@ -235,6 +237,13 @@ def _numbers(
         rows = [{**row, "sentence": sentence} for row, sentence in zip(told["leaks"], sentences, strict=True)]
         numbers["leaks"] = {**told, "leaks": rows}
     return numbers
+
+
+def _telling_sizes(manifest: Manifest, facts: pd.DataFrame, file: np.ndarray) -> dict[str, int]:
+    """Looks at one file of each group of copies, for copies are of one size by nature."""
+    used = manifest.column("use") != "nothing"
+    width, height = (facts[name].to_numpy()[file[used]] if name in facts else np.zeros(used.sum()) for name in SIZE)
+    return telling_sizes(manifest.identity[used], width, height)
 
 
 def _units(group: np.ndarray, file: np.ndarray) -> np.ndarray:

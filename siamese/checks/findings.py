@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from siamese.checks.photo_facts import PLACE_NOTE
+
 Level = Literal["serious", "look", "know"]
 LEVELS: tuple[Level, ...] = ("serious", "look", "know")
+TELLING_SHARE = 0.1  # from here on sizes could lift a result by more than its usual error
 MIXED = (0.02, 0.98)  # a grey share between these is a mixture worth telling
 
 
@@ -271,8 +274,35 @@ def _grey(numbers: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
+def _places(numbers: Mapping[str, Any]) -> Iterator[Finding]:
+    count = numbers["photos"].get("notes", {}).get(PLACE_NOTE, 0)
+    if count:
+        yield Finding(
+            "places",
+            "look",
+            count,
+            f"{counted(count, 'photo file')} {'tells' if count == 1 else 'tell'} the place where it was taken.",
+            "Whoever gets the files learns where the animals live. No image store, model or table of labels holds it.",
+            "Remove the position from the files before you pass photos of rare animals on.",
+        )
+
+
+def _telling(numbers: Mapping[str, Any]) -> Iterator[Finding]:
+    photos, telling = numbers["telling_sizes"]["num_photos"], numbers["telling_sizes"]["num_telling"]
+    if telling and telling >= TELLING_SHARE * photos:
+        yield Finding(
+            "telling_sizes",
+            "know",
+            telling,
+            f"{counted(telling, 'photo')} ({percent(telling, photos)} of those of individuals with several) have a "
+            "size in pixels that only their own individual has.",
+            "The size, or the shape that is left of it after cropping, may give the animal away.",
+            "Give boxes, or set preprocessing.anisotropy, so that every photo is stored in its own proportions.",
+        )
+
+
 def _odd_files(numbers: Mapping[str, Any]) -> Iterator[Finding]:
-    notes = numbers["photos"].get("notes")
+    notes = {name: count for name, count in numbers["photos"].get("notes", {}).items() if name != PLACE_NOTE}
     if notes:
         told = ", ".join(f"{name} ({count:,})" for name, count in notes.items())
         yield Finding(
@@ -298,6 +328,6 @@ def _no_occasion(numbers: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 KINDS = (
-    *(_broken, _conflicts, _leaks, _names, _mostly_bursts, _suspects, _named_by_copy, _copies, _unconfirmed),
-    *(_single, _bursts, _grey, _odd_files, _no_occasion),
+    *(_broken, _conflicts, _leaks, _names, _mostly_bursts, _suspects, _named_by_copy, _copies, _unconfirmed, _places),
+    *(_single, _bursts, _grey, _telling, _odd_files, _no_occasion),
 )

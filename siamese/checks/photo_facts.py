@@ -25,6 +25,7 @@ SAMPLE = (64, 64)  # pixels that tell most colour photos from grey ones at once
 # Memory of a worker: the libraries, and four copies of the largest photo at four bytes a pixel.
 WORKER_BYTES, BYTES_PER_PIXEL = 1 << 30, 16
 TOO_MUCH_MEMORY = "The photo needs more memory than one photo may take."
+PLACE_NOTE = "place"
 MODE_NOTES = {"1": "1 bit", "CMYK": "cmyk", "P": "palette", "F": "floating point", "I": "16 bits"}
 
 
@@ -195,8 +196,17 @@ def _notes(image: Image.Image, path: str) -> list[str]:
         "transparent": image.has_transparency_data,
         "progressive": bool(image.info.get("progressive")),
         "heic": image.format == "HEIF",
+        PLACE_NOTE: _has_place(image),
     }
     return [note for note, holds in odd.items() if note and holds]
+
+
+def _has_place(image: Image.Image) -> bool:
+    """Whether the file tells where the photo was taken."""
+    try:
+        return ExifTags.GPS.GPSLatitude in image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
+    except Exception:  # a damaged EXIF block tells nothing
+        return False
 
 
 def _is_turned(image: Image.Image) -> bool:

@@ -81,6 +81,30 @@ def photo_statistics(facts: pd.DataFrame) -> dict[str, Any]:
     return found
 
 
+def telling_sizes(identity: np.ndarray, width: np.ndarray, height: np.ndarray) -> dict[str, int]:
+    """Counts photos whose exact size gives the individual away, as some did in the humpback challenge (Park 2019).
+
+    Args:
+        identity: `(num_rows,)` names; "" is an unknown individual and not counted.
+        width: `(num_rows,)` pixels, 0 where it is not known.
+        height: `(num_rows,)` pixels.
+
+    Returns:
+        num_photos: photos of individuals with another photo; num_telling: those of them whose size another photo of
+        the individual has, and no photo of anybody else.
+
+    Example:
+    >>> telling_sizes(np.array(["Mara", "Mara", "Tano", "Tano"]), np.array([9, 9, 7, 8]), np.array([5, 5, 5, 5]))
+    {'num_photos': 4, 'num_telling': 2}
+    """
+    rows = pd.DataFrame({"identity": identity, "width": width, "height": height})
+    rows = rows[(rows["identity"] != "") & (rows["width"] > 0)]
+    rows = rows[rows.groupby("identity")["width"].transform("size") > 1]
+    sizes = rows.groupby(["width", "height"])["identity"]
+    telling = (sizes.transform("nunique") == 1) & (sizes.transform("size") > 1)
+    return {"num_photos": len(rows), "num_telling": int(telling.sum())}
+
+
 def date_statistics(dates: Sequence[str] | np.ndarray) -> dict[str, Any]:
     """Tells when the photos were taken.
 

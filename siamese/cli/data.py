@@ -51,6 +51,20 @@ def import_collection(
 
 
 @app.command()
+def join(
+    sources: Annotated[list[Path], typer.Argument(help="Collections of any known format.")],
+    out: OutManifest,
+    no_photos: NoPhotos = False,
+) -> None:
+    """Put several collections into one manifest; a check then finds what they share."""
+    from siamese.formats import join_collections, read_collection
+
+    joined = join_collections([read_collection(source, check_files=not no_photos).manifest for source in sources])
+    joined.write(out)
+    print(f"{out}: {len(joined)} photos")
+
+
+@app.command()
 def check(
     source: Source,
     out: Annotated[Path, typer.Option(help="Folder for the page, the numbers and the checked manifest.")],

@@ -18,13 +18,23 @@ from siamese.formats import (
     wildlife_datasets,
 )
 from siamese.formats.base import Collection, Format
+from siamese.formats.join import join_collections
 from siamese.formats.lists import Lists, join_beside, join_lists
 from siamese.formats.megadetector import is_megadetector
 from siamese.formats.sloth import is_sloth
 from siamese.formats.tables import LABEL_NAMES, MANIFEST_NAME, csv_headings, label_file, labels_of, read_json
 from siamese.manifest import Manifest
 
-__all__ = ["FORMATS", "Collection", "Format", "Lists", "join_lists", "read_collection", "write_collection"]
+__all__ = [
+    "FORMATS",
+    "Collection",
+    "Format",
+    "Lists",
+    "join_collections",
+    "join_lists",
+    "read_collection",
+    "write_collection",
+]
 
 AUTO = "auto"
 NO_LISTS = Lists()

@@ -84,9 +84,7 @@ def write(manifest: Manifest, out: Path) -> None:
     categories = {name: number for number, name in enumerate(dict.fromkeys(species), start=1)}
     photos = dict(zip(table["path"], manifest.paths, strict=True))
     first_rows = _by_path(table.drop_duplicates("path"))
-    images = {
-        path: _image(number, row, photos[path]) for number, (path, row) in enumerate(first_rows.items(), start=1)
-    }
+    images = {path: _image(number, row, photos[path]) for number, (path, row) in enumerate(first_rows.items(), start=1)}
     annotations = [
         _annotation(number, row, box, images[row["path"]]["id"], categories[name])
         for number, (row, box, name) in enumerate(
