@@ -95,7 +95,10 @@ def test_the_manifest_is_unchanged():
     pd.testing.assert_frame_equal(manifest.table, before)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["", "Mara", "Tano"]), st.integers(-1, 3), st.integers(1, 3)), min_size=1))
+FILES = st.tuples(st.sampled_from(["", "Mara", "Tano"]), st.integers(-1, 3), st.integers(1, 3))
+
+
+@given(st.lists(FILES, min_size=1, max_size=20))
 def test_every_group_keeps_one_file_or_conflicts_as_a_whole(files):
     names, group, area = zip(*files, strict=True)
     found = checked(*((str(n), name) for n, name in enumerate(names)), group=group, area=area)
