@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import h5py
 import numpy as np
 
 from siamese.files import write_atomically
+from siamese.hdf5 import reserve, write_head
 from siamese.settings import PreprocessingSettings
 
 FORMAT_VERSION = 2
@@ -67,27 +67,20 @@ def read_head(file: BinaryIO) -> StoreHead:
 def lay_out(place: Path, image_ids: np.ndarray, settings: PreprocessingSettings, fingerprint: str) -> None:
     """Makes the file of a store whose images are all still missing; it takes no room on the disk for them yet.
 
-    HDF5 writes in memory alone, because it cannot close a file it failed to write: the process then ends with a
-    segmentation fault (h5py issue 914). It leaves out the images, and so does the memory.
-
     Raises:
         DiskError: the file could not be written.
     """
-    head = io.BytesIO()
     shape = (len(image_ids), settings.height, settings.width, settings.channels)
-    with h5py.File(head, "w") as store:
+
+    def head(store: h5py.File) -> int:
         store["image_ids"] = np.array(image_ids, dtype=h5py.string_dtype())
         store.attrs["format_version"] = FORMAT_VERSION
         store.attrs["preprocessing"] = settings.model_dump_json()
         store.attrs["fingerprint"] = fingerprint
-        _reserve(store, "stored", shape[:1])
-        end = _reserve(store, "images", shape)  # last, so that all else stands before it
+        reserve(store, "stored", shape[:1], "u1")
+        return reserve(store, "images", shape, "u1")  # last, so that all else stands before it
 
-    def write(path: Path) -> None:
-        path.write_bytes(head.getbuffer())
-        os.truncate(path, max(end, len(head.getbuffer())))  # what lies beyond the head reads as zeros
-
-    write_atomically(place, write)
+    write_atomically(place, lambda path: write_head(path, head))
 
 
 class StoreWriter:
@@ -133,13 +126,3 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-
-
-def _reserve(store: h5py.File, name: str, shape: tuple[int, ...]) -> int:
-    """Gives bytes a fixed place in one piece, and writes nothing there; returns the place after their end."""
-    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    plan.set_obj_track_times(False)  # the same photos make the same bytes
-    data = h5py.h5d.create(store.id, name.encode(), h5py.h5t.STD_U8LE, h5py.h5s.create_simple(shape), plan)
-    return int(data.get_offset() + np.prod(shape, dtype=np.int64))
