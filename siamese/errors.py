@@ -35,3 +35,7 @@ class ModelFolderError(SiameseError):
 
 class DiskError(SiameseError):
     """A file could not be written; the earlier one is untouched."""
+
+
+class MissingPackage(SiameseError):
+    """A package of an extra is asked for but not installed."""
