@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from siamese.errors import InfeasiblePairing
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -71,10 +73,50 @@ def positive_pairs(group: np.ndarray, *, rng: np.random.Generator) -> Pairs:
     >>> pairs.left, pairs.right
     (array([0, 2]), array([2, 0]))
     """
+    groups = groups_of(group)
+    if not groups:
+        return Pairs(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp))
+    right = [members[derangement(len(members), rng=rng)] for members in groups]
+    return Pairs(np.concatenate(groups), np.concatenate(right))
+
+
+def groups_of(group: np.ndarray) -> list[np.ndarray]:
+    """Lists the images of each group of two or more, groups by code and images by index; negative codes are left out.
+
+    Example:
+    >>> groups_of(np.array([4, 7, 4, -1, -1]))
+    [array([0, 2])]
+    """
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=group[order][:1] - 1))
-    members_of = [members for members in np.split(order, starts[1:]) if len(members) > 1 and group[members[0]] >= 0]
-    if not members_of:
+    return [members for members in np.split(order, starts[1:]) if len(members) > 1 and group[members[0]] >= 0]
+
+
+def pairs_within(group: np.ndarray) -> Pairs:
+    """Lists all pairs of images of one group, each once, group after group in the order of `groups_of`.
+
+    Example:
+    >>> pairs = pairs_within(np.array([4, 7, 4, 4]))
+    >>> pairs.left, pairs.right
+    (array([0, 0, 2]), array([2, 3, 3]))
+    """
+    groups = groups_of(group)
+    if not groups:
         return Pairs(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp))
-    right = [members[derangement(len(members), rng=rng)] for members in members_of]
-    return Pairs(np.concatenate(members_of), np.concatenate(right))
+    places = [np.triu_indices(len(members), k=1) for members in groups]
+    left, right = (
+        np.concatenate([members[place[side]] for members, place in zip(groups, places, strict=True)]) for side in (0, 1)
+    )
+    return Pairs(left, right)
+
+
+def check_pairing(identity: np.ndarray) -> None:
+    """Raises InfeasiblePairing when an identity holds over half of the images, for then some find no other animal."""
+    codes, counts = np.unique(np.maximum(identity, -1), return_counts=True)
+    if 2 * counts.max(initial=0) > len(identity):
+        code, largest = int(codes[counts.argmax()]), int(counts.max())
+        holder = "the unknown individuals" if code < 0 else f"identity {code}"
+        raise InfeasiblePairing(
+            "`identity` must leave every image a partner of another identity, so no identity may hold more "
+            f"than half of the images. Received: {largest} of {len(identity)} for {holder}. Draw fewer images of it."
+        )

@@ -179,6 +179,31 @@ class PhaseSettings(StageSettings):
     l2: float = Field(0.0, ge=0, description="L2 penalty on the convolution kernels.")
 
 
+class MiningSettings(StageSettings):
+    """How the pairs of a round are found."""
+
+    positives: Literal["random", "hard"] = Field(
+        "random",
+        description="Positive pairs: random: a derangement within each group; hard: the least alike images of a group, "
+        "by assignment under the same K (10th place, humpback 2019).",
+    )
+
+    assignment: Literal["auto", "dense", "sparse", "blocks"] = Field(
+        "auto",
+        description="dense: the whole matrix; sparse: the best candidates of each image, in memory that grows with the "
+        "images, not with their pairs; blocks: random blocks; auto: dense for up to 1,024 images, else sparse.",
+    )
+    num_candidates: int = Field(64, ge=2, description="Candidates of an image in a sparse assignment.")
+    mid_rank_share: float = Field(
+        0.0, ge=0, le=1, description="Share of the images that get a partner from the mid ranks, drawn anew each epoch."
+    )
+    suspect_margin: float | None = Field(
+        None,
+        description="A pair scored this far above the best positive of either image is probably mislabelled and left "
+        "out, in logits; none leaves nothing out.",
+    )
+
+
 class TrainingSettings(StageSettings):
     """Rounds of score, assign and fit."""
 
@@ -193,6 +218,7 @@ class TrainingSettings(StageSettings):
     images_per_round: int | None = Field(
         4096, ge=8, description="At most so many images, drawn anew each round, enter one assignment; none takes all."
     )
+    mining: MiningSettings = Field(MiningSettings(), description="How the pairs of a round are found.")
     schedule: tuple[PhaseSettings, ...] = Field(
         (PhaseSettings(rounds=4, noise=100.0), PhaseSettings(rounds=8, noise=10.0, final_noise=1.0)),
         min_length=1,

@@ -6,16 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siamese import assignment
-from siamese.assignment import solve_assignment
+from siamese.assignment import choose_method, solve_assignment, solve_sparse
 
 METHODS = ["scipy"] if assignment.lapjv is None else ["lapjv", "scipy"]
 seeds = st.integers(0, 2**32 - 1)
 
 
-def brute_force(cost, forbidden):
-    """Fewest forbidden cells, then the lowest cost of the others, over all permutations."""
+def brute_force(cost, forbidden, there=None):
+    """Fewest forbidden cells, then the lowest cost of the others, over all permutations of the cells that are there."""
     rows = np.arange(len(cost))
     permutations = [list(columns) for columns in itertools.permutations(range(len(cost)))]
+    if there is not None:
+        permutations = [columns for columns in permutations if there[rows, columns].all()]
     taken = [forbidden[rows, columns] for columns in permutations]
     return min(
         (int(bad.sum()), float(cost[rows, columns][~bad].sum()))
@@ -117,3 +119,59 @@ def test_a_cost_that_is_not_finite_is_told(value):
     cost = np.array([[0.0, value], [0.0, 0.0]])
     with pytest.raises(ValueError, match="`cost` must be finite: a score is infinite or not a number"):
         solve_assignment(cost, np.zeros((2, 2), bool))
+
+
+@given(seed=seeds, share=st.floats(0, 1), spread=st.sampled_from([1e-3, 1.0, 1000.0]))
+def test_no_permutation_within_the_cells_and_the_fallback_is_better(seed, share, spread):
+    rng = np.random.default_rng(seed)
+    cost, listed = (spread * rng.normal(size=(5, 5))).astype(np.float32), rng.random((5, 5)) < share
+    fallback, fallback_allowed, here = rng.permutation(5), rng.random(5) < 0.5, np.arange(5)
+    listed[here, fallback] &= fallback_allowed  # a cell that is closed stands nowhere
+    row, column = np.nonzero(listed)
+    solved = solve_sparse(
+        row,
+        column,
+        cost[row, column],
+        fallback=fallback,
+        fallback_cost=cost[here, fallback],
+        fallback_allowed=fallback_allowed,
+    )
+    there, forbidden = listed.copy(), np.zeros((5, 5), bool)
+    there[here, fallback], forbidden[here, fallback] = True, ~fallback_allowed
+    num_forbidden, lowest = brute_force(cost.astype(np.float64), forbidden, there)
+    assert sorted(solved.column.tolist()) == here.tolist()
+    assert solved.allowed.tolist() == (~forbidden[here, solved.column]).tolist()
+    assert int((~solved.allowed).sum()) == num_forbidden
+    assert solved.cost == pytest.approx(lowest, abs=1e-6 * spread)
+
+
+def test_a_sparse_problem_without_rows_has_an_empty_answer():
+    none = np.empty(0, int)
+    solved = solve_sparse(none, none, none, fallback=none, fallback_cost=none, fallback_allowed=none.astype(bool))
+    assert (solved.column.tolist(), solved.cost) == ([], 0)
+
+
+def test_a_sparse_cost_that_is_not_finite_is_told():
+    with pytest.raises(ValueError, match="`cost` must be finite: a score is infinite or not a number"):
+        solve_sparse(
+            np.array([0]),
+            np.array([1]),
+            np.array([np.nan]),
+            fallback=np.array([1, 0]),
+            fallback_cost=np.zeros(2),
+            fallback_allowed=np.ones(2, bool),
+        )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_cost_and_seconds_are_told(method):
+    cost = np.array([[-2.0, 1.0], [1.0, -3.0]])
+    solved = solve_assignment(cost, np.array([[True, False], [False, False]]), method=method)
+    assert (solved.cost, solved.column.tolist()) == (2.0, [1, 0])
+    assert 0 <= solved.seconds < 10
+    assert solve_assignment(cost, np.array([[True, True], [True, False]]), method=method).cost == -3.0
+
+
+def test_the_method_follows_from_the_number_of_images_unless_one_is_wanted():
+    assert [choose_method(count) for count in (0, 1024, 1025)] == ["dense", "dense", "sparse"]
+    assert choose_method(20, "sparse") == "sparse"
