@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from siamese.candidates import PairScores
 from siamese.pairs import Pairs
 
 
@@ -123,7 +124,8 @@ def plan_walk(
     *,
     group: np.ndarray,
     identity: np.ndarray,
-    scores: np.ndarray,
+    scores: PairScores,
+    limit: np.ndarray,
     batch_size: int,
     pairs_per_image: int,
     rng: np.random.Generator,
@@ -138,18 +140,23 @@ def plan_walk(
         negatives: hard negative pairs, likewise.
         group: `(num_images,)` codes; pairs of one code are positive.
         identity: `(num_images,)` codes; pairs of different codes are negative, two unknowns (-1) are never compared.
-        scores: `(num_images, num_images)` score matrix of the round.
+        scores: where the scores of the round come from; asked for the images of one batch at a time.
+        limit: `(num_images,)` floats; a negative pair scored above the lower of its two is left out as probably
+            mislabelled.
         batch_size: images encoded in one step.
         pairs_per_image: pairs compared in one step, per image of the batch.
         rng: the only source of randomness.
 
     Returns:
         The plan. The last batch is filled up with images of the first ones.
+
+    Raises:
+        ValueError: a batch has no pair to compare.
     """
     order = walk(positives.partner(len(group)), negatives.partner(len(group)), rng=rng)
     images = np.resize(order, (-(-len(order) // batch_size), batch_size))
     num_pairs = min(batch_size * pairs_per_image, batch_size * (batch_size - 1) // 2)
-    rows = [_compare_within(batch, group, identity, scores, num_pairs, rng) for batch in images]
+    rows = [_compare_within(batch, group, identity, scores, limit, num_pairs, rng) for batch in images]
     left, right, target, weight = (np.stack(column) for column in zip(*rows, strict=True))
     return BatchPlan(images, left, right, target, weight)
 
@@ -158,7 +165,8 @@ def _compare_within(
     batch: np.ndarray,
     group: np.ndarray,
     identity: np.ndarray,
-    scores: np.ndarray,
+    scores: PairScores,
+    limit: np.ndarray,
     num_pairs: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -167,10 +175,13 @@ def _compare_within(
     same_group = (group[batch[left]] == group[batch[right]]) & (group[batch[left]] >= 0) & (batch[left] != batch[right])
     different = (identity[batch[left]] != identity[batch[right]]) & (batch[left] != batch[right])
     positive = rng.permutation(np.flatnonzero(same_group))[: num_pairs // 2]
-    negative = np.flatnonzero(different)
-    hardest_first = negative[np.argsort(-scores[batch[left[negative]], batch[right[negative]]], kind="stable")]
+    score = scores.within(batch)[left, right]
+    negative = np.flatnonzero(different & (score <= np.minimum(limit[batch[left]], limit[batch[right]])))
+    hardest_first = negative[np.argsort(-score[negative], kind="stable")]
     hard, rest = np.split(hardest_first, [(num_pairs - len(positive)) // 2])
     chosen = np.concatenate([positive, hard, rng.permutation(rest)])
+    if not len(chosen):
+        raise ValueError("A batch must hold a pair to compare. Received: none. Raise `mining.suspect_margin`.")
     target = (np.arange(len(chosen)) < len(positive)).astype(np.float32)
     chosen, target = np.resize(chosen, num_pairs), np.resize(target, num_pairs)
     return left[chosen], right[chosen], target, _balanced_weight(target)

@@ -257,7 +257,8 @@ def _training_images(collection: Collection, settings: Settings) -> TrainingImag
             f"{', '.join(settings.training.positives_share)} to be positive pairs. Received: no two that do. "
             "Correct the column, or leave it out of `training.positives_share`."
         )
-    images = TrainingImages(lambda index: collection.store.read(rows[index]), identity, group)
+    image_ids = collection.manifest.image_ids[rows]
+    images = TrainingImages(lambda index: collection.store.read(rows[index]), identity, group, image_ids)
     return with_turns(images, settings.augmentation.new_identities)
 
 

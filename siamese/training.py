@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +12,21 @@ import keras
 import numpy as np
 import pandas as pd
 
+from siamese.assignment import DENSE_IMAGES
 from siamese.augment import turn_images
 from siamese.batches import BatchPlan, PairBatches, plan_pairs, plan_walk
-from siamese.mining import NegativeMiner, check_pairing
+from siamese.candidates import PairScores
+from siamese.errors import SiameseError
+from siamese.mining import NegativeMiner, hard_positives
+from siamese.models.comparator import Comparator
 from siamese.models.pair_model import PairModel, compile_pair_model
-from siamese.pairs import Pairs, positive_pairs
-from siamese.scoring import Embedder, Read, score_matrix
+from siamese.pairs import Pairs, check_pairing, positive_pairs
+from siamese.scoring import Embedder, Read, factorise
+from siamese.scoring.sources import ExactScores, FactorisedScores
 from siamese.settings import PhaseSettings, TrainingSettings, Turn
-from siamese.training_state import Record, load_state, save_state, write_history, write_scalars
+from siamese.training_state import Record, load_state, save_state, write_history, write_scalars, write_suspects
+
+MEAN_SCORE_IMAGES = 1024  # the mean score of a round is taken among so many of its images
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -31,11 +39,13 @@ class TrainingImages:
         read: function from `(count,)` indices to `(count, height, width, channels)` `uint8` images.
         identity: `(num_images,)` codes; different codes are different animals, -1 is an unknown individual.
         group: `(num_images,)` codes; equal codes are positive pairs (one animal, one side of it).
+        image_ids: `(num_images,)` names, for the list of suspected pairs.
     """
 
     read: Read
     identity: np.ndarray
     group: np.ndarray
+    image_ids: np.ndarray
 
     def __len__(self) -> int:
         return len(self.identity)
@@ -53,7 +63,9 @@ def with_turns(images: TrainingImages, turns: Sequence[Turn]) -> TrainingImages:
                 batch[turned] = turn_images(batch[turned], turn)
         return batch
 
-    return TrainingImages(read, _repeated(images.identity, len(turns)), _repeated(images.group, len(turns)))
+    names = [images.image_ids, *(images.image_ids + f" ({turn})" for turn in turns)]
+    identity, group = (_repeated(codes, len(turns)) for codes in (images.identity, images.group))
+    return TrainingImages(read, identity, group, np.concatenate(names))
 
 
 def _repeated(codes: np.ndarray, times: int) -> np.ndarray:
@@ -104,12 +116,15 @@ class Trainer:
         images: what to train on.
         settings: rounds, batches and seed.
         on_progress: called with (stage, done, all) while a stage runs.
+        suspects: pairs of different identities that the latest round left out as probably mislabelled: columns image_a,
+            image_b, score, above_best_positive; the most suspicious first.
     """
 
     model: PairModel
     images: TrainingImages
     settings: TrainingSettings
     on_progress: OnProgress = field(default=lambda stage, done, total: None)
+    suspects: pd.DataFrame = field(init=False, default_factory=pd.DataFrame)
 
     def __post_init__(self) -> None:
         check_pairing(self.images.identity[self.images.identity >= 0])
@@ -133,6 +148,8 @@ class Trainer:
             on_round(record)
         for this in rounds_of(self.settings.schedule)[len(records) :]:
             records.append(self.run_round(this))
+            if self.settings.mining.suspect_margin is not None:
+                write_suspects(folder, self.suspects)
             save_state(folder, self.model, records, fingerprint)
             write_history(folder, records)
             write_scalars(folder, records[-1])
@@ -146,10 +163,12 @@ class Trainer:
         record = Record(this.number, this.phase, this.learning_rate, this.noise, this.l2, len(chosen))
         scores = self._score(chosen, record)
         self._prepare(this)
-        miner = NegativeMiner(scores, self.images.identity[chosen], noise=this.noise, rng=rng)
-        record.mean_score = float(np.mean(1 / (1 + np.exp(-scores))))
+        with _Seconds(record, "seconds_score"):
+            miner = self._mine(scores, chosen, this)
+        sample = rng.permutation(len(chosen))[:MEAN_SCORE_IMAGES]
+        record.mean_score = float(np.mean(1 / (1 + np.exp(-scores.within(sample)))))
         for epoch in range(this.epochs):
-            plan = self._plan(miner, chosen, record, rng, keep_share=epoch == 0)
+            plan = self._plan(miner, chosen, this, record, rng, keep_share=epoch == 0)
             self._fit(plan, record)
         record.num_encoded += len(chosen)
         return record
@@ -159,7 +178,7 @@ class Trainer:
         self.model.l2.assign(this.l2)
         self.model.augment.generator.state.assign([self.settings.seed, this.number])
 
-    def _score(self, chosen: np.ndarray, record: Record) -> np.ndarray:
+    def _score(self, chosen: np.ndarray, record: Record) -> PairScores:
         with _Seconds(record, "seconds_embed"):
             embeddings = self._embedder.embed(
                 lambda index: self.images.read(chosen[index]),
@@ -167,15 +186,47 @@ class Trainer:
                 lambda done, total: self.on_progress("embed", done, total),
             )
         with _Seconds(record, "seconds_score"):
-            return score_matrix(self.model.comparator, embeddings)
+            return round_scores(self.model.comparator, embeddings, seed=self.settings.seed)
+
+    def _mine(self, scores: PairScores, chosen: np.ndarray, this: Round) -> NegativeMiner:
+        """Finds the candidates of the round, and keeps the pairs that are probably mislabelled for their list."""
+        miner = NegativeMiner(
+            scores,
+            self.images.identity[chosen],
+            noise=this.noise,
+            seed=[self.settings.seed, this.number],
+            settings=self.settings.mining,
+            keys=chosen,
+        )
+        pairs, names = miner.suspects, self.images.image_ids[chosen]
+        self.suspects = pd.DataFrame(
+            {
+                "image_a": names[pairs.left],
+                "image_b": names[pairs.right],
+                "score": pairs.score,
+                "above_best_positive": pairs.excess,
+            }
+        )
+        return miner
 
     def _plan(
-        self, miner: NegativeMiner, chosen: np.ndarray, record: Record, rng: np.random.Generator, *, keep_share: bool
+        self,
+        miner: NegativeMiner,
+        chosen: np.ndarray,
+        this: Round,
+        record: Record,
+        rng: np.random.Generator,
+        *,
+        keep_share: bool,
     ) -> BatchPlan:
         group, identity = self.images.group[chosen], self.images.identity[chosen]
         with _Seconds(record, "seconds_assign"):
             self.on_progress("assign", 0, 1)
-            positives, negatives = positive_pairs(group, rng=rng), miner.draw()
+            if self.settings.mining.positives == "hard":
+                positives = hard_positives(miner.scores, group, noise=this.noise, rng=rng)
+            else:
+                positives = positive_pairs(group, rng=rng)
+            negatives = miner.draw()
             self.on_progress("assign", 1, 1)
         if keep_share:
             record.correct_pairs = _correct_share(miner.scores, positives, negatives)
@@ -189,6 +240,7 @@ class Trainer:
                 group=group,
                 identity=identity,
                 scores=miner.scores,
+                limit=miner.limit,
                 batch_size=batch_size,
                 pairs_per_image=self.settings.pairs_per_image,
                 rng=rng,
@@ -226,9 +278,23 @@ def choose_images(
     return np.sort(order[place < max(2, limit // 8)][:limit])
 
 
-def _correct_share(scores: np.ndarray, positives: Pairs, negatives: Pairs) -> float:
-    right = np.concatenate([scores[positives.left, positives.right] > 0, scores[negatives.left, negatives.right] < 0])
-    return float(right.mean())
+def round_scores(comparator: keras.layers.Layer, embeddings: np.ndarray, *, seed: int) -> PairScores:
+    """Freezes the comparator as it is, so that all epochs of a round see the same scores.
+
+    More images than a whole matrix is held for are scored by the factorised comparator, where it is a `Comparator`.
+    """
+    if len(embeddings) > DENSE_IMAGES and isinstance(comparator, Comparator):
+        with contextlib.suppress(SiameseError):  # no factorised form is exact enough
+            return FactorisedScores(factorise(comparator, embeddings, seed=seed), embeddings)
+    frozen = type(comparator).from_config(comparator.get_config())
+    frozen.build([embeddings.shape, embeddings.shape])
+    frozen.set_weights(comparator.get_weights())
+    return ExactScores(frozen, embeddings)
+
+
+def _correct_share(scores: PairScores, positives: Pairs, negatives: Pairs) -> float:
+    same, other = (scores.pairs(pairs.left, pairs.right) for pairs in (positives, negatives))
+    return float(np.concatenate([same > 0, other < 0]).mean())
 
 
 class _Seconds:

@@ -123,6 +123,11 @@ def write_history(folder: Path, records: Sequence[Record]) -> pd.DataFrame:
     return history
 
 
+def write_suspects(folder: Path, suspects: pd.DataFrame) -> None:
+    """Writes `mining_suspects.csv`: pairs the latest round left out, for a person to look at."""
+    write_atomically(folder / "mining_suspects.csv", lambda path: suspects.to_csv(path, index=False))
+
+
 def write_scalars(folder: Path, record: Record) -> None:
     """Adds a round's numbers to the TensorBoard log in `tensorboard/`.
 

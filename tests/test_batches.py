@@ -4,26 +4,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.batches import BatchPlan, PairBatches, plan_pairs, plan_walk, walk
+from siamese.candidates import MatrixScores
 from siamese.mining import NegativeMiner
 from siamese.pairs import Pairs, positive_pairs
+from siamese.settings import MiningSettings
 
 seeds = st.integers(0, 2**32 - 1)
 
 
-def plan_of(identity, *, seed=0, batch_size=8, pairs_per_image=4, group=None):
+def plan_of(identity, *, seed=0, batch_size=8, pairs_per_image=4, group=None, limit=None):
     rng = np.random.default_rng(seed)
     group = identity if group is None else group
     scores = rng.normal(size=(len(identity),) * 2).astype(np.float32)
+    scores += scores.T
     positives, negatives = (
         positive_pairs(group, rng=rng),
-        NegativeMiner(scores, identity, noise=0, rng=rng).draw(),
+        NegativeMiner(MatrixScores(scores), identity, noise=0, seed=[seed], settings=MiningSettings()).draw(),
     )
     plan = plan_walk(
         positives,
         negatives,
         group=group,
         identity=identity,
-        scores=scores,
+        scores=MatrixScores(scores),
+        limit=np.full(len(identity), np.inf) if limit is None else limit,
         batch_size=batch_size,
         pairs_per_image=pairs_per_image,
         rng=rng,
@@ -160,7 +164,8 @@ def test_a_side_without_pairs_is_told(rng):
 
 def test_a_small_collection_gives_classical_batches_for_ten_epochs_under_one_matrix(rng):
     identity = np.repeat(np.arange(3), 2)  # its twelve negative pairs run out after a few epochs
-    miner = NegativeMiner(rng.normal(size=(6, 6)), identity, noise=0, rng=rng)
+    scores = MatrixScores(rng.normal(size=(6, 6)))
+    miner = NegativeMiner(scores, identity, noise=0, seed=[0], settings=MiningSettings())
     for _ in range(10):
         plan = plan_pairs(positive_pairs(identity, rng=rng), miner.draw(), batch_size=8, rng=rng)
         left, right = ends(plan)
@@ -192,3 +197,18 @@ def test_a_batch_is_a_function_of_its_index():
         assert (inputs["left"].tolist(), inputs["right"].tolist()) == ([0, 0], [1, 2])
         assert target.tolist() == [[0], [1]]
         assert weight.tolist() == [1, 1]
+
+
+def test_a_negative_pair_over_its_limit_is_never_compared():
+    identity = np.repeat(np.arange(4), 2)
+    limit = np.full(8, np.inf)
+    limit[3] = -np.inf  # whatever image 3 is scored, it is suspicious
+    plan, _ = plan_of(identity, limit=limit)
+    left, right = ends(plan)
+    assert not np.any((plan.target == 0) & ((left == 3) | (right == 3)))
+    assert np.any((plan.target == 1) & ((left == 3) | (right == 3)))
+
+
+def test_a_batch_in_which_everything_is_suspicious_is_told():
+    with pytest.raises(ValueError, match="must hold a pair to compare"):
+        plan_of(np.arange(8), limit=np.full(8, -np.inf))

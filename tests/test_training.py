@@ -13,7 +13,7 @@ from siamese.models.comparator import Comparator
 from siamese.models.encoder import build_encoder
 from siamese.models.pair_model import PairModel
 from siamese.recipes import resolve_settings
-from siamese.settings import AugmentationSettings, EncoderSettings, PhaseSettings, TrainingSettings
+from siamese.settings import AugmentationSettings, EncoderSettings, MiningSettings, PhaseSettings, TrainingSettings
 from siamese.training import Trainer, TrainingImages, choose_images, rounds_of, with_turns
 
 IDENTITY = np.repeat(np.arange(5), 4)
@@ -30,7 +30,8 @@ def draw_images(identity=IDENTITY, group=None, shape=(16, 32, 1)):
     rng = np.random.default_rng(0)
     patterns = rng.integers(0, 160, (identity.max() + 1, *shape))
     photos = (patterns[identity] + rng.integers(0, 96, (len(identity), *shape))).astype(np.uint8)
-    return TrainingImages(lambda index: photos[index], identity, identity if group is None else group)
+    names = np.array([f"photo{row}" for row in range(len(identity))], dtype=object)
+    return TrainingImages(lambda index: photos[index], identity, identity if group is None else group, names)
 
 
 def make_trainer(settings, images=None, *, eagerly=False, **kwargs):
@@ -89,6 +90,44 @@ class Story:
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     return Story().run(folder), folder
+
+
+# what a round is made of
+
+
+def test_hard_positives_are_the_least_alike_photos_and_random_ones_are_drawn():
+    plans = {}
+    for positives in ("random", "hard"):
+        mining = MiningSettings(positives=positives)
+        settings = TWO_ROUNDS.model_copy(update={"batches": "pairs", "mining": mining})
+        trainer = make_trainer(settings)
+        record = trainer.run_round(rounds_of(settings.schedule)[0])
+        assert np.isfinite(record.loss)
+        plans[positives] = weights_of(trainer)
+    assert not same(plans["random"], plans["hard"])
+
+
+def test_pairs_that_look_mislabelled_are_left_out_and_listed(tmp_path):
+    everything = TWO_ROUNDS.model_copy(update={"mining": MiningSettings(suspect_margin=-100.0)})
+    trainer = make_trainer(everything)
+    trainer.train(tmp_path, fingerprint="x", on_round=lambda record: None)
+    assert len(trainer.suspects) == 20 * 16 // 2  # all pairs of different animals
+
+
+def test_the_list_of_suspects_names_photos_and_says_how_far_they_stand_out(tmp_path):
+    settings = TWO_ROUNDS.model_copy(update={"mining": MiningSettings(suspect_margin=0.0)})
+    trainer = make_trainer(settings)
+    trainer.train(tmp_path, fingerprint="x", on_round=lambda record: None)
+    listed = pd.read_csv(tmp_path / "mining_suspects.csv")
+    assert list(listed.columns) == ["image_a", "image_b", "score", "above_best_positive"]
+    assert set(listed["image_a"]) <= set(trainer.images.image_ids)
+    assert (listed["above_best_positive"] > 0).all()
+    assert listed["above_best_positive"].is_monotonic_decreasing
+
+
+def test_turned_copies_are_named_after_their_photo():
+    turned = with_turns(draw_images(), ("flip",))
+    assert turned.image_ids[[0, 20]].tolist() == ["photo0", "photo0 (flip)"]
 
 
 # the schedule
