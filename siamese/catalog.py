@@ -63,6 +63,10 @@ class Catalog:
             self.model,
         )
 
+    def select(self, rows: np.ndarray | slice) -> Catalog:
+        """Returns some of the photos; `rows` is a mask, indices or a slice."""
+        return Catalog(self.image_ids[rows], self.identity[rows], self.embeddings[rows], self.model)
+
     def check_model(self, model: str) -> None:
         """Refuses a model that did not make these embeddings."""
         if model != self.model:

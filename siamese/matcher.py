@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from siamese.answers import rank_catalog
 from siamese.catalog import Catalog, is_catalog, load_catalog
 from siamese.decision import Decision
 from siamese.errors import ImageError, SiameseError
@@ -18,7 +19,7 @@ from siamese.formats import read_collection
 from siamese.images import prepare_array, prepare_image
 from siamese.manifest import PHOTO_SUFFIXES, Manifest, from_table
 from siamese.models.storage import StoredModel, file_hash, load_model
-from siamese.ranking import Ranking, identity_scores, rank_identities
+from siamese.ranking import Ranking
 from siamese.scoring import Embedder, score_matrix
 
 # A manifest (path or table), a folder or a list of photos, one photo, an array of images, or a saved catalog.
@@ -100,7 +101,7 @@ class Matcher:
         """Ranks for each query the identities of the catalog, with the place of the new individual.
 
         A query that stands in the catalog too (by image id) is not answered by itself. Photos that cannot be read are
-        left out and listed in `quarantine`.
+        left out and listed in `quarantine`. Large catalogs are searched in two stages, see `rank_catalog`.
 
         Raises:
             SiameseError: the catalog names no individual.
@@ -111,14 +112,7 @@ class Matcher:
                 "The catalog must say who its photos show. Received: no identity. "
                 "Give a manifest with an `identity` column, or a folder with one sub-folder for each individual."
             )
-        scores = self._score(asked.embeddings, known.embeddings)
-        return rank_identities(
-            identity_scores(scores, known.identity, allowed=asked.image_ids[:, None] != known.image_ids[None, :]),
-            query_ids=asked.image_ids,
-            threshold=self.decision.threshold,
-            top_k=top_k,
-            probability=self.decision.identity_probability,
-        )
+        return rank_catalog(self.model.comparator, asked, known, self.decision, top_k=top_k)
 
     def _stored_catalog(self, photos: Photos) -> Catalog | None:
         """Returns the catalog that is given or stands in the given folder; None where photos must be embedded."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from siamese.errors import SiameseError
 
 NEW_INDIVIDUAL = "new_individual"
+_BestKnown: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]  # names, scores and catalog rows, best first
 BLOCK_CELLS = 4_000_000  # cells of a score matrix in work at once: 16 MB of float32, whatever the catalog's size
 
 
@@ -102,6 +104,10 @@ class Ranking:
         """Returns the ranking cut after the first k answers."""
         columns = (self.identities, self.scores, self.probabilities, self.catalog_rows)
         return Ranking(self.query_ids, *(values[:, :k] for values in columns))
+
+    def select(self, queries: np.ndarray) -> Ranking:
+        """Returns the rows of some queries; `queries` is a mask or indices."""
+        return Ranking(*(getattr(self, column.name)[queries] for column in fields(self)))
 
     def to_frame(self, catalog_ids: np.ndarray | None = None) -> pd.DataFrame:
         """Returns one row per query and answer: image_id, rank, identity, score, probability.
@@ -204,13 +210,97 @@ def rank_identities(
     """
     query_ids = check_length("query_ids", query_ids, len(identity_scores.scores))
     check_top_k(top_k)
-    names, scores, rows = _best_known(identity_scores, top_k)
+    return _with_new_individual(query_ids, _best_known(identity_scores, top_k), threshold, probability)
+
+
+def rank_photos(
+    columns: np.ndarray,
+    scores: np.ndarray,
+    catalog_identity: np.ndarray,
+    *,
+    query_ids: np.ndarray,
+    threshold: float | None,
+    top_k: int = 5,
+    probability: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Ranking:
+    """Lists the best identities of each query, like `rank_identities`, out of its best photos alone.
+
+    The memory holds the photos listed, so the whole score matrix is never needed. `Ranking` is that of the whole matrix
+    wherever its last score is over that of the last photo listed: what is not listed cannot stand before it.
+
+    Args:
+        columns: `(num_queries, k)` catalog rows, each once in a row; -1 where fewer may answer.
+        scores: `(num_queries, k)` floats, minus infinity where fewer may answer.
+        catalog_identity: `(num_catalog,)` names; photos of unknown individuals ("") answer nothing.
+        query_ids: `(num_queries,)` image ids.
+        threshold: as for `rank_identities`.
+        top_k: as for `rank_identities`.
+        probability: as for `rank_identities`.
+
+    Returns:
+        `Ranking` with k = `top_k`.
+
+    Raises:
+        SiameseError: as `rank_identities`, or an identity is called like the new individual.
+
+    Example:
+    >>> names = np.array(["ann", "bob", "ann"], dtype=object)
+    >>> photos, scores = np.array([[2, 0, 1]]), np.array([[0.9, 0.7, 0.2]])
+    >>> rank_photos(photos, scores, names, query_ids=["q1"], threshold=0.5, top_k=3).identities.tolist()
+    [['ann', 'new_individual', 'bob']]
+    """
+    query_ids = check_length("query_ids", query_ids, len(columns))
+    check_top_k(top_k)
+    identity = np.asarray(catalog_identity, dtype=object)
+    _, known, member = _columns_by_identity(identity)
+    code = np.full(len(identity), -1)
+    code[known] = member
+    query, place = np.nonzero((columns >= 0) & (scores > -np.inf))
+    photo, score = columns[query, place], scores[query, place].astype(np.float64)
+    has_name = code[photo] >= 0
+    best = _best_identities(query[has_name], photo[has_name], score[has_name], code)
+    return _with_new_individual(query_ids, _in_rows(*best, identity, len(columns), top_k), threshold, probability)
+
+
+def _best_identities(
+    query: np.ndarray, photo: np.ndarray, score: np.ndarray, code: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keeps of each query and identity the best photo, the first of equals; sorts by query, score and name."""
+    order = np.lexsort((photo, -score, code[photo], query))
+    query, photo, score = query[order], photo[order], score[order]
+    first = (np.diff(query, prepend=-1) != 0) | (np.diff(code[photo], prepend=-1) != 0)
+    query, photo, score = query[first], photo[first], score[first]
+    order = np.lexsort((code[photo], -score, query))
+    return query[order], photo[order], score[order]
+
+
+def _in_rows(
+    query: np.ndarray, photo: np.ndarray, score: np.ndarray, identity: np.ndarray, num_queries: int, top_k: int
+) -> _BestKnown:
+    """Writes a sorted list of queries and photos as a table, a row for each query."""
+    place = np.arange(len(query)) - np.searchsorted(query, query)
+    kept = place < top_k
+    query, photo, score, place = query[kept], photo[kept], score[kept], place[kept]
+    names = np.full((num_queries, top_k), "", dtype=object)
+    scores, rows = np.full(names.shape, -np.inf), np.full(names.shape, -1, np.int32)
+    names[query, place], scores[query, place], rows[query, place] = identity[photo], score, photo
+    return names, scores, rows
+
+
+def _with_new_individual(
+    query_ids: np.ndarray,
+    best_known: _BestKnown,
+    threshold: float | None,
+    probability: Callable[[np.ndarray], np.ndarray] | None,
+) -> Ranking:
+    names, scores, rows = best_known
+    best, top_k = scores[:, 0], scores.shape[1]
     place = _place_of_new(scores, threshold)[:, None]
     column = np.arange(top_k)[None, :]
     is_new, source = column == place, column - (column > place)  # behind its place everybody moves one back
     scores = np.where(is_new, np.nan if threshold is None else threshold, np.take_along_axis(scores, source, axis=1))
     padding = scores == -np.inf
-    probabilities = _probabilities(scores, is_new, identity_scores.best(), probability)
+    probabilities = _probabilities(scores, is_new, best, probability)
     return Ranking(
         query_ids,
         np.where(padding, "", np.where(is_new, NEW_INDIVIDUAL, np.take_along_axis(names, source, axis=1))),
@@ -284,7 +374,7 @@ def _row_blocks(matrix: np.ndarray) -> Iterator[slice]:
         yield slice(start, start + rows)
 
 
-def _best_known(table: IdentityScores, top_k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _best_known(table: IdentityScores, top_k: int) -> _BestKnown:
     """Returns names, float64 scores and catalog rows of the best k, filled up with "", -inf and -1."""
     columns = table.best_columns(top_k)
     missing = ((0, 0), (0, top_k - columns.shape[1]))

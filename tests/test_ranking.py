@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.errors import SiameseError
-from siamese.ranking import NEW_INDIVIDUAL, IdentityScores, identity_scores, rank_identities
+from siamese.ranking import NEW_INDIVIDUAL, IdentityScores, identity_scores, rank_identities, rank_photos
 
 CATALOG = np.array(["cleo", "ann", "", "bob", "ann"], dtype=object)
 SCORES = np.array([[1.0, 2.0, 99.0, 3.0, 4.0], [5.0, 0.5, 99.0, 0.0, 0.5]])
@@ -232,3 +232,54 @@ def test_ranking_and_evaluation_do_not_load_keras():
     code = "import sys\n" + "\n".join(f"import siamese.{name}" for name in modules)
     code += "\nassert not {'keras', 'tensorflow', 'matplotlib.pyplot'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# rankings out of the best photos
+
+
+def best_photos(scores, allowed, k):
+    """The k best photos of each query, equal scores by index; -1 and -inf where fewer may answer."""
+    scores = np.where(allowed, scores, -np.inf)
+    columns = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    scores = np.take_along_axis(scores, columns, axis=1)
+    missing = ((0, 0), (0, k - columns.shape[1]))
+    columns = np.pad(np.where(scores > -np.inf, columns, -1), missing, constant_values=-1)
+    return columns, np.pad(scores, missing, constant_values=-np.inf)
+
+
+def assert_same_ranking(left, right):
+    for name in ("query_ids", "identities", "scores", "probabilities", "catalog_rows"):
+        assert np.array_equal(getattr(left, name), getattr(right, name), equal_nan=name in ("scores", "probabilities"))
+
+
+@given(score_tables(), st.sampled_from([None, -1.5, 0.0, 1.0]), st.integers(1, 5), st.integers(1, 10))
+def test_the_best_photos_give_the_ranking_of_the_whole_matrix_where_its_end_is_over_theirs(
+    case, threshold, top_k, num_photos
+):
+    scores, catalog, allowed, _ = case
+    options = {
+        "query_ids": np.arange(len(scores)),
+        "threshold": threshold,
+        "top_k": top_k,
+        "probability": lambda scores: 1 / (1 + np.exp(-scores)),
+    }
+    whole = rank_identities(identity_scores(scores, catalog, allowed=allowed), **options)
+    photos = best_photos(scores, allowed, num_photos)
+    listed = rank_photos(*photos, catalog, **options)
+    sure = (photos[0][:, -1] < 0) | (listed.scores[:, -1] > photos[1][:, -1])
+    assert_same_ranking(listed.select(sure), whole.select(sure))
+    everything = rank_photos(*best_photos(scores, allowed, len(catalog) + 1), catalog, **options)
+    assert_same_ranking(everything, whole)
+
+
+def test_ranking_photos_leaves_them_unchanged_and_refuses_what_ranking_identities_refuses():
+    photos = best_photos(SCORES, np.ones(SCORES.shape, bool), 3)
+    before = [values.copy() for values in photos]
+    rank_photos(*photos, CATALOG, query_ids=["q1", "q2"], threshold=None)
+    assert all(np.array_equal(*pair) for pair in zip(before, photos, strict=True))
+    with pytest.raises(SiameseError, match="`top_k` must be at least 1"):
+        rank_photos(*photos, CATALOG, query_ids=["q1", "q2"], threshold=None, top_k=0)
+    with pytest.raises(SiameseError, match="one value per query"):
+        rank_photos(*photos, CATALOG, query_ids=["q1"], threshold=None)
+    with pytest.raises(SiameseError, match="No identity of the catalog may be called"):
+        rank_photos(*photos, np.append(CATALOG[1:], NEW_INDIVIDUAL), query_ids=["q1", "q2"], threshold=None)
