@@ -60,6 +60,9 @@ report: $(STAMP) ## Print the numbers of RUN again
 
 bench: $(STAMP) ## Measure the speed of this machine
 	$(BIN)/siamese bench data
+	$(BIN)/siamese bench scoring
+	$(BIN)/siamese bench mining
+	$(BIN)/siamese bench search
 
 notebooks: $(STAMP) ## Run every notebook from top to bottom
 	$(BIN)/python .ci/run_notebooks.py

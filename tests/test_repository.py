@@ -28,6 +28,8 @@ LIGHT = [
     "siamese.store_plan",
     "siamese.pairs",
     "siamese.assignment",
+    "siamese.candidates",
+    "siamese.pools",
     "siamese.mining",
     "siamese.decision",
     "siamese.ranking",
