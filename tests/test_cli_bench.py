@@ -1,0 +1,43 @@
+import json
+import sys
+
+import pytest
+
+from siamese.cli import main
+
+
+@pytest.fixture
+def run_bench(monkeypatch, capsys):
+    """`run_bench("data", ...)` runs `siamese bench data ...` and returns what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["siamese", "bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        assert not end.value.code, said.err
+        return said.out
+
+    return run
+
+
+def test_data_is_measured_as_json(run_bench):
+    numbers = json.loads(run_bench("data", "--photos", 8, "--hashes", 100, "--json"))
+    assert numbers["photos_per_s"] > 0
+    assert numbers["hashes_per_s"] > 0
+
+
+def test_mining_is_measured_for_each_number_of_images_and_drawn(run_bench, tmp_path):
+    counts = ("--num-images", 120, "--num-images", 200)
+    out = run_bench("mining", *counts, "--method", "sparse", "--figure", tmp_path / "growth.png", "--json")
+    small, large = json.loads(out)
+    assert (small["num_images"], large["num_images"]) == (120, 200)
+    assert {"seconds", "peak_gib", "cost_ratio", "method"} <= set(large)
+    assert large["method"] == "sparse"
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_search_is_told_line_by_line(run_bench):
+    told = run_bench("search", "--queries", 8, "--catalog", 400)
+    assert "same_top5" in told
+    assert "  way exact, length 400" in told
