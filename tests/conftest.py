@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,37 @@ def photo_folder(tmp_path):
     for seed, name in enumerate(names):
         _draw_photo(folder / f"{name}.jpg", seed=seed)
     return folder
+
+
+@pytest.fixture
+def run_program(monkeypatch, capsys):
+    """`run_program("rank", ...)` runs the program and returns its exit code, stdout and stderr."""
+    from siamese.cli import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["siamese", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        return end.value.code or 0, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def drawn_comparator():
+    """`drawn_comparator(embed_dim)` makes a comparator whose weights are drawn, the same each time."""
+
+    def make(embed_dim):
+        from siamese.models.comparator import Comparator
+
+        layer = Comparator(8)
+        layer.build([(None, embed_dim), (None, embed_dim)])
+        for weight in layer.weights:
+            weight.assign(np.random.default_rng(4).normal(size=weight.shape))
+        return layer
+
+    return make
 
 
 @pytest.fixture

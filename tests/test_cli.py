@@ -12,26 +12,11 @@ from pydantic import BaseModel
 
 from siamese import __version__
 from siamese.catalog import load_catalog
-from siamese.cli import main
 from siamese.cli.progress import ConsoleListener
 from siamese.settings import Settings, settings_from_dict, write_settings
 from siamese.training_state import Record
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture
-def run_program(monkeypatch, capsys):
-    """`run_program("rank", ...)` runs the program and returns its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["siamese", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return end.value.code or 0, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -1,22 +1,16 @@
 import json
-import sys
 
 import pytest
 
-from siamese.cli import main
-
 
 @pytest.fixture
-def run_bench(monkeypatch, capsys):
+def run_bench(run_program):
     """`run_bench("data", ...)` runs `siamese bench data ...` and returns what it printed."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["siamese", "bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        assert not end.value.code, said.err
-        return said.out
+        code, out, err = run_program("bench", *arguments)
+        assert code == 0, err
+        return out
 
     return run
 

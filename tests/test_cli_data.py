@@ -1,28 +1,18 @@
 import json
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from siamese.cli import main
 from siamese.formats import read_collection
 from siamese.manifest import from_folder, read_manifest
 from siamese.store import open_store
 
 
 @pytest.fixture
-def run_data(monkeypatch, capsys):
+def run_data(run_program):
     """`run_data("check", ...)` runs `siamese data check ...` and returns its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["siamese", "data", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return end.value.code or 0, said.out, said.err
-
-    return run
+    return lambda *arguments: run_program("data", *arguments)
 
 
 @pytest.fixture

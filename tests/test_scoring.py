@@ -27,12 +27,8 @@ DIM = 6
 
 
 @pytest.fixture(scope="module")
-def comparator():
-    layer = Comparator(8)
-    layer.build([(None, DIM), (None, DIM)])
-    for weight in layer.weights:
-        weight.assign(np.random.default_rng(4).normal(size=weight.shape))
-    return layer
+def comparator(drawn_comparator):
+    return drawn_comparator(DIM)
 
 
 @keras.saving.register_keras_serializable(package="tests")

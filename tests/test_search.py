@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from siamese.errors import SiameseError
-from siamese.models.comparator import Comparator
 from siamese.scoring import factorise, search, top_k
 
 DIM = 12
@@ -14,12 +13,8 @@ def draw(rng, count):
 
 
 @pytest.fixture(scope="module")
-def comparator():
-    layer = Comparator(8)
-    layer.build([(None, DIM), (None, DIM)])
-    for weight in layer.weights:
-        weight.assign(np.random.default_rng(4).normal(size=weight.shape))
-    return layer
+def comparator(drawn_comparator):
+    return drawn_comparator(DIM)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from siamese.formats.base import Format
 from siamese.formats.lists import lists_beside
-from siamese.formats.tables import headings, labels_of, photo_root, read_labels, told_unknown
+from siamese.formats.tables import labels_of, photo_root, read_labels, told_by_headings, told_unknown
 from siamese.manifest import Manifest, from_table
 
 COLUMNS = ("image", "species", "individual_id")
@@ -17,9 +17,7 @@ NEW_INDIVIDUAL = "new_individual"
 
 def recognise(source: Path) -> str | None:
     """Takes a CSV with the columns image, species and individual_id."""
-    if not set(COLUMNS) <= set(headings(source)):
-        return None
-    return f"{labels_of(source).name} has the columns {', '.join(COLUMNS)}"
+    return told_by_headings(source, COLUMNS)
 
 
 def read(source: Path, photos: Path | None, check_files: bool) -> tuple[Manifest, tuple[str, ...]]:

@@ -11,10 +11,10 @@ from siamese.formats.base import Format
 from siamese.formats.tables import (
     boxes_with_surface,
     counted,
-    headings,
     labels_of,
     photo_root,
     read_labels,
+    told_by_headings,
     unique_ids,
 )
 from siamese.manifest import BOX_COLUMNS, Manifest, from_table
@@ -27,9 +27,7 @@ LEAST_TURN = 0.1  # radians; MiewID cuts out boxes below it as they are
 
 def recognise(source: Path) -> str | None:
     """Takes a CSV with the columns name, file_path, x, y, w, h and theta."""
-    if not set(COLUMNS) <= set(headings(source)):
-        return None
-    return f"{labels_of(source).name} has the columns {', '.join(COLUMNS)}"
+    return told_by_headings(source, COLUMNS)
 
 
 def read(source: Path, photos: Path | None, check_files: bool) -> tuple[Manifest, tuple[str, ...]]:

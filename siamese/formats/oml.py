@@ -11,10 +11,10 @@ from siamese.formats.base import Format
 from siamese.formats.tables import (
     boxes_from_corners,
     counted,
-    headings,
     labels_of,
     photo_root,
     read_labels,
+    told_by_headings,
     unique_ids,
 )
 from siamese.manifest import BOX_COLUMNS, Manifest, from_table
@@ -26,9 +26,7 @@ TRUE = ("true", "1", "1.0")
 
 def recognise(source: Path) -> str | None:
     """Takes a CSV with the columns label, path, split, is_query and is_gallery."""
-    if not set(COLUMNS) <= set(headings(source)):
-        return None
-    return f"{labels_of(source).name} has the columns {', '.join(COLUMNS)}"
+    return told_by_headings(source, COLUMNS)
 
 
 def read(source: Path, photos: Path | None, check_files: bool) -> tuple[Manifest, tuple[str, ...]]:

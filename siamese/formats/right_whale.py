@@ -11,7 +11,7 @@ from siamese.formats.base import Format
 from siamese.formats.boxes import join_boxes
 from siamese.formats.keypoints import set_keypoints
 from siamese.formats.sloth import Drawing, is_sloth, point_names, points_text, read_drawings
-from siamese.formats.tables import headings, labels_of, photo_root, read_json, read_labels
+from siamese.formats.tables import labels_of, photo_root, read_json, read_labels, told_by_headings
 from siamese.manifest import Manifest, from_table
 
 COLUMNS = ("Image", "whaleID")
@@ -20,9 +20,7 @@ UNNAMED = "point"  # Thomas 2015 draws the bonnet in one file and the blowhead i
 
 def recognise(source: Path) -> str | None:
     """Takes a CSV with the columns Image and whaleID."""
-    if not set(COLUMNS) <= set(headings(source)):
-        return None
-    return f"{labels_of(source).name} has the columns Image and whaleID"
+    return told_by_headings(source, COLUMNS)
 
 
 def read(source: Path, photos: Path | None, check_files: bool) -> tuple[Manifest, tuple[str, ...]]:

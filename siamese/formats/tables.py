@@ -82,6 +82,15 @@ def headings(source: Path) -> tuple[str, ...]:
     return () if file is None else csv_headings(file)
 
 
+def told_by_headings(source: Path, columns: Sequence[str]) -> str | None:
+    """Says by which columns a collection is recognised; none where its labels lack one of them."""
+    return (
+        f"{labels_of(source).name} has the columns {', '.join(columns)}"
+        if set(columns) <= set(headings(source))
+        else None
+    )
+
+
 def csv_headings(file: Path) -> tuple[str, ...]:
     """Returns the first row of a CSV; nothing if the file is not one."""
     if file.suffix.lower() != ".csv":
