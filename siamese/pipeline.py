@@ -17,7 +17,7 @@ import pandas as pd
 from siamese.augment import turn_images
 from siamese.catalog import Catalog
 from siamese.checks.check import check_collection
-from siamese.checks.leaks import LeakReport, find_leaks
+from siamese.checks.leaks import find_leaks
 from siamese.decision import Decision, fit_decision
 from siamese.errors import ManifestError, StoreError
 from siamese.evaluation.baselines import pixel_scores, plain_baselines
@@ -39,6 +39,7 @@ from siamese.training import Trainer, TrainingImages, with_turns
 from siamese.training_state import Record, check_state
 
 INSPECTION = "photos.csv"  # facts of the photos, so that a run that goes on does not decode them again
+TOLD_APART = ("leak", "unreadable")  # findings that a training tells in its own words
 CHECKED_COLUMNS = ("duplicate_group", "burst")
 CATALOG_SPLITS = ("train", "catalog", "validation")
 SPLITS = ("train", "catalog", "validation", "test")
@@ -132,13 +133,13 @@ def train(source: Path, settings: Settings, folder: Path, listener: Listener) ->
     model = build_pair_model(settings)
     fingerprint = _fingerprint(settings, photos_fingerprint(given, settings.preprocessing), given)
     check_state(folder, fingerprint)
-    manifest, unreadable = _checked(given, settings, folder, listener)
-    _check_splits(manifest, settings)
-    leaks = _tell_leaks(manifest, settings, listener)
+    checked = _checked(given, settings, folder, listener)
+    _check_splits(checked.manifest, settings)
+    told = _tell(checked, settings, listener)
     folder.mkdir(parents=True, exist_ok=True)
-    with _collect(manifest, unreadable, settings, folder, listener) as collection:
+    with _collect(checked, settings, folder, listener) as collection:
         history = _fit(collection, model, settings, folder, fingerprint, listener)
-        return _finish(collection, leaks, model, settings, folder, history, listener, start)
+        return _finish(collection, told, model, settings, folder, history, listener, start)
 
 
 def _fit(
@@ -154,34 +155,53 @@ def _fit(
     return trainer.train(folder, fingerprint=fingerprint, on_round=lambda record: listener.round(record, num_rounds))
 
 
-def _checked(
-    manifest: Manifest, settings: Settings, folder: Path, listener: Listener
-) -> tuple[Manifest, dict[str, str]]:
-    """Looks for copies and bursts unless that was done, and divides the collection where it is not divided.
+@dataclass(frozen=True)
+class Checked:
+    """A collection that was looked at and divided.
 
-    Returns:
-        The manifest with a split, and the reasons of the photos that cannot be read.
+    Attributes:
+        manifest: with a split.
+        unreadable: reasons of the photos that cannot be read, by image id.
+        warnings: sentences about what spoils results.
     """
+
+    manifest: Manifest
+    unreadable: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def _checked(manifest: Manifest, settings: Settings, folder: Path, listener: Listener) -> Checked:
+    """Looks for copies and bursts unless that was done, and divides the collection where it is not divided."""
     if set(CHECKED_COLUMNS) <= set(manifest.table.columns):
-        return with_split(manifest, settings.split), {}
-    checked = check_collection(manifest, settings.check, cache=folder / INSPECTION, on_stage=listener.stage)
-    if not checked.readable.any():
-        raise StoreError(nothing_readable(len(manifest), next(iter(checked.unreadable.values()))))
-    marked = checked.manifest
+        return Checked(with_split(manifest, settings.split))
+    check = check_collection(manifest, settings.check, cache=folder / INSPECTION, on_stage=listener.stage)
+    if not check.readable.any():
+        raise StoreError(nothing_readable(len(manifest), next(iter(check.unreadable.values()))))
+    marked = check.manifest
     if has_split(manifest):  # copies stay where the split put them, and are told as leaks
         conflicting = marked.column("use") == "catalog"
         marked = marked.with_column("use", np.where(conflicting, "catalog", manifest.column("use")))
-    return with_split(marked, settings.split, unreadable=checked.unreadable), checked.unreadable
+    serious = [finding for finding in check.findings["findings"] if finding["level"] == "serious"]
+    return Checked(
+        with_split(marked, settings.split, unreadable=check.unreadable),
+        check.unreadable,
+        tuple(finding["sentence"] for finding in serious if not finding["kind"].startswith(TOLD_APART)),
+    )
 
 
-def _tell_leaks(manifest: Manifest, settings: Settings, listener: Listener) -> LeakReport:
+def _tell(checked: Checked, settings: Settings, listener: Listener) -> dict[str, Any]:
+    """Tells what spoils results before they are made, and returns it for the report.
+
+    Raises:
+        LeakError: the split leaks, and the settings refuse that.
+    """
     disjoint = settings.evaluation.catalog == "leave_one_out"
-    leaks = find_leaks(manifest, disjoint=disjoint, must_differ=settings.evaluation.must_differ)
-    for sentence in leaks.sentences():
+    leaks = find_leaks(checked.manifest, disjoint=disjoint, must_differ=settings.evaluation.must_differ)
+    for sentence in (*checked.warnings, *leaks.sentences()):
         listener.say(sentence)
     if settings.split.leaks == "refuse":
         leaks.check()
-    return leaks
+    return {"warnings": list(checked.warnings), "leaks": {**leaks.to_dict(), "sentences": leaks.sentences()}}
 
 
 def _check_splits(manifest: Manifest, settings: Settings) -> None:
@@ -223,15 +243,14 @@ def _existing_column(manifest: Manifest, column: str) -> np.ndarray:
     return manifest.column(column)
 
 
-def _collect(
-    manifest: Manifest, unreadable: dict[str, str], settings: Settings, folder: Path, listener: Listener
-) -> Collection:
+def _collect(checked: Checked, settings: Settings, folder: Path, listener: Listener) -> Collection:
+    manifest = checked.manifest
     manifest.write(folder / "manifest.csv")
     store = build_store(
         manifest,
         folder / "store.h5",
         settings.preprocessing,
-        unreadable=unreadable,
+        unreadable=checked.unreadable,
         on_progress=lambda done, total: listener.stage("photos", done, total),
     )
     readable = np.isin(manifest.image_ids, store.image_ids)
@@ -275,7 +294,7 @@ def _fingerprint(settings: Settings, photos: str, manifest: Manifest) -> str:
 
 def _finish(
     collection: Collection,
-    leaks: LeakReport,
+    told: dict[str, Any],
     model: PairModel,
     settings: Settings,
     folder: Path,
@@ -287,7 +306,7 @@ def _finish(
     embeddings = embed_collection(model, collection, listener)
     judged = judge(collection, settings, lambda side: _model_scores(model, embeddings, side))
     metrics = {**judged.evaluation.metrics, "protocols": judged.protocols, "error_name": settings.evaluation.error_name}
-    metrics["leaks"] = {**leaks.to_dict(), "sentences": leaks.sentences()}
+    metrics |= told
     metrics["baselines"] = _baselines(collection, settings, judged.evaluation, listener)
     metrics["num_rounds"], metrics["num_encoded"] = len(history), int(history["num_encoded"].sum())
     metrics["seconds_training"] = float(history.filter(like="seconds_").to_numpy().sum())

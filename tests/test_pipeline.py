@@ -243,14 +243,27 @@ def test_a_run_looks_for_copies_first_and_keeps_them_on_one_side(photo_folder, t
         for number in range(4, 9):
             copy = (photo_folder / name / "1.jpg").read_bytes()
             (photo_folder / name / f"{number}.jpg").write_bytes(copy)
-    checked, unreadable = _checked(from_folder(photo_folder), tiny_settings, tmp_path, listener)
-    assert (len(checked), unreadable) == (9, {})  # the ten spare copies are left out
+    checked = _checked(from_folder(photo_folder), tiny_settings, tmp_path, listener)
+    assert (len(checked.manifest), checked.unreadable) == (9, {})  # the ten spare copies are left out
     assert (tmp_path / "photos.csv").is_file()
     given = from_folder(photo_folder)
     given = given.with_column("split", np.where(np.arange(len(given)) % 2, "train", "test"))
-    kept, _ = _checked(given, tiny_settings, tmp_path, listener)
+    kept = _checked(given, tiny_settings, tmp_path, listener).manifest
     assert len(kept) == 19  # what a split was given for stays, and is told
     assert find_leaks(kept).serious
+
+
+def test_a_collection_of_bursts_is_told_before_and_after_the_training(
+    small_collection, tmp_path, tiny_settings, listener
+):
+    manifest = from_folder(small_collection)
+    seconds = [f"2020-05-{1 + row // 3 % 28:02d}T10:00:{row % 3:02d}" for row in range(len(manifest))]
+    manifest.with_column("date", np.array(seconds, dtype=object)).write(tmp_path / "m.csv")
+    metrics = train(tmp_path / "m.csv", tiny_settings, tmp_path / "run", listener)
+    (warning,) = metrics["warnings"]
+    assert "no honest test is possible" in warning
+    assert warning in listener.sentences
+    assert warning in (tmp_path / "run" / "report" / "summary.md").read_text(encoding="utf-8")
 
 
 def test_a_split_that_leaks_is_told_or_refused(photo_folder, tmp_path, tiny_settings, listener):

@@ -99,6 +99,7 @@ def summary(metrics: Mapping[str, Any]) -> str:
         _new_said(metrics),
         _overall(metrics),
         *metrics.get("leaks", {}).get("sentences", ()),
+        *metrics.get("warnings", ()),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
