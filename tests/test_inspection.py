@@ -124,7 +124,7 @@ def test_the_beginning_of_a_photo_is_no_other_kind_of_file(content, tmp_path):
 def test_a_heic_photo_without_its_reader_names_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "phone.heic").write_bytes(b"\x00\x00\x00\x18ftypheic" + bytes(100))
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    assert unreadable_kind(tmp_path / "phone.heic").endswith("needs a reader: install siamese[heic].")
+    assert unreadable_kind(tmp_path / "phone.heic").endswith("needs a reader: pip install pillow-heif.")
 
 
 # ---- many photos, in processes

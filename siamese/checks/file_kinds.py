@@ -67,7 +67,7 @@ def _heic() -> str:
     try:
         import pillow_heif  # noqa: F401
     except ImportError:
-        return "This is a HEIC photo, which needs a reader: install siamese[heic]."
+        return "This is a HEIC photo, which needs a reader: pip install pillow-heif."
     return "The HEIC photo is damaged or cut short."
 
 

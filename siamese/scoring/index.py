@@ -139,7 +139,7 @@ def _imported(package: str, name: str) -> Any:
     except ImportError as error:
         raise MissingPackage(
             f"The first stage {name} needs the package {package.split('.')[0]}. Received: none. "
-            "Install it with `pip install 'siamese[index]'`, or take the first stage product."
+            "Install it with `pip install faiss-cpu usearch`, or take the first stage product."
         ) from error
 
 
