@@ -146,7 +146,7 @@ def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch, factoris
         raise ImportError(name)
 
     monkeypatch.setattr(index_module.importlib, "import_module", refuse)
-    sentence = r"The first stage faiss_ivf needs the package faiss\. Received: none\. .*pip install 'siamese\[index\]'"
+    sentence = r"The first stage faiss_ivf needs the package faiss\. Received: none\. .*pip install faiss-cpu usearch"
     with pytest.raises(SiameseError, match=sentence):
         open_first_stage("faiss_ivf", factorised, photos[1])
 
