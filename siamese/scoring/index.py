@@ -172,7 +172,8 @@ def _usearch(usearch: Any, vectors: np.ndarray) -> Fetch:
         asked = _lengthened(np.vstack([queries, queries[:1]]), 0)  # for a single row it would return another type
         found = index.search(asked, count)
         there = np.arange(count) < found.counts[:-1, None]
-        scores = (np.square(queries).sum(axis=1, keepdims=True) + length - found.distances[:-1]) / 2
+        distances = np.where(there, found.distances[:-1], 0)  # behind them the memory is as it was
+        scores = (np.square(queries).sum(axis=1, keepdims=True) + length - distances) / 2
         return np.where(there, found.keys[:-1].astype(np.int64), -1), np.where(there, scores, -np.inf)
 
     return fetch
