@@ -111,11 +111,9 @@ def test_copies_of_other_sizes_and_in_grey_are_found_and_nothing_else(folder_of_
     assert not lonely & set().union(*names)
 
 
-def test_the_largest_file_of_a_group_is_preferred_and_the_first_of_equal_ones():
+def test_files_of_equal_hashes_are_a_group_whatever_their_sizes():
     equal = listed(("a", 30, 20, 7), ("b", 60, 40, 7), ("c", 60, 40, 7), ("d", 10, 10, 2**40 - 1))
-    found = hash_list_duplicates(equal, ANY)
-    assert found.group.tolist() == [0, 0, 0, -1]
-    assert found.preferred.tolist() == [False, True, False, True]
+    assert hash_list_duplicates(equal, ANY).group.tolist() == [0, 0, 0, -1]
 
 
 def test_a_hash_list_leaves_near_pairs_of_fitting_size_unconfirmed():
@@ -133,7 +131,7 @@ def test_files_without_a_hash_have_no_copies():
     photos.loc[2:, "phash"] = ""
     assert hash_list_duplicates(photos, ANY).group.tolist() == [0, 0, -1, -1]
     nothing = hash_list_duplicates(photos.iloc[:0], ANY)
-    assert (len(nothing.group), len(nothing.preferred), len(nothing.unconfirmed)) == (0, 0, 0)
+    assert (len(nothing.group), len(nothing.unconfirmed)) == (0, 0)
 
 
 def test_a_photo_that_went_away_leaves_its_pairs_unconfirmed(folder_of_copies):

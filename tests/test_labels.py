@@ -44,6 +44,12 @@ def test_the_largest_of_copies_that_agree_is_kept():
     assert found.kept.tolist() == [False, True, False]
 
 
+def test_the_largest_file_of_a_group_is_kept_and_the_first_of_equal_ones():
+    names = [(number, "Mara") for number in "1234"]
+    found = checked(*names, group=[0, 0, 0, -1], area=[600, 2400, 2400, 100])
+    assert found.kept.tolist() == [False, True, False, True]
+
+
 def test_of_equally_large_copies_the_first_is_kept():
     assert checked(("1", "Mara"), ("2", "Mara"), group=[0, 0]).use.tolist() == ["", "nothing"]
 

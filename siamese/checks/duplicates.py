@@ -34,14 +34,11 @@ class Duplicates:
 
     Attributes:
         group: `(num_files,)` integers, numbered by their first files; -1 is a file without copies.
-        preferred: `(num_files,)` bools: the file of the largest area in its group, the first of equal ones; True for
-            a file without copies.
         unconfirmed: pairs whose hashes are near and whose photos could not be compared: columns `file_a`, `file_b`
             (rows of the facts, the first file of each hash), `path_a`, `path_b`, `bits`.
     """
 
     group: np.ndarray
-    preferred: np.ndarray
     unconfirmed: pd.DataFrame
 
 
@@ -177,12 +174,4 @@ def _result(facts: pd.DataFrame, files: _Files, label: np.ndarray, unconfirmed: 
         {"file_a": rows[:, 0], "file_b": rows[:, 1], "path_a": path[rows[:, 0]], "path_b": path[rows[:, 1]]}
     ).assign(bits=bits.astype(int))
     table = table.sort_values(["file_a", "file_b"], ignore_index=True)
-    return Duplicates(group, _preferred(group, _sizes(facts).prod(axis=1)), table)
-
-
-def _preferred(group: np.ndarray, area: np.ndarray) -> np.ndarray:
-    preferred = group < 0
-    order = np.lexsort((np.arange(len(group)), -area))
-    order = order[group[order] >= 0]
-    preferred[order[np.unique(group[order], return_index=True)[1]]] = True
-    return preferred
+    return Duplicates(group, table)
