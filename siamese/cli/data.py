@@ -192,6 +192,41 @@ def export(
     print(f"{out}: {len(manifest)} photos")
 
 
+@app.command()
+def augmentations(
+    photos: Annotated[Path, typer.Option(help="A manifest, a photo folder, or a collection of another format.")],
+    out: Annotated[Path, typer.Option(help="Picture to write; with --preset all the folder of the pictures.")],
+    preset: Annotated[
+        str | None, typer.Option(help="A published system instead of the settings; all: each one.")
+    ] = None,
+    recipe: Recipe = None,
+    config: Config = None,
+    values: Values = None,
+) -> None:
+    """Draw what the training's random changes make of some photos, together and each one alone."""
+    from siamese.cli.quiet import quiet_import
+    from siamese.formats import read_collection
+    from siamese.recipes import resolve_settings
+    from siamese.settings import settings_from_dict
+    from siamese.settings.presets import PRESETS
+
+    settings = resolve_settings(recipe, config, values or [])
+    manifest = read_collection(photos).manifest
+    with quiet_import():
+        from siamese.augment.examples import example_rows, sample_photos
+        from siamese.evaluation.sheets import contact_sheet
+
+    images, names = sample_photos(manifest, settings.preprocessing, seed=settings.training.seed)
+    for name in list(PRESETS) if preset == "all" else [preset]:
+        policy = settings_from_dict({"augmentation": {"preset": name}}).augmentation if name else settings.augmentation
+        rows = example_rows(images, names, policy, seed=settings.training.seed)
+        path = out / f"{name}.png" if preset == "all" else out
+        tiles = [image for row in rows for image in row.images]
+        captions = [caption for row in rows for caption in (row.caption, *[""] * (len(row.images) - 1))]
+        contact_sheet(path, tiles, captions, columns=len(rows[0].images))
+        print(path)
+
+
 def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
