@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from siamese.errors import SettingsError
 from siamese.settings.augmentation import AugmentationSettings, Turn
@@ -14,18 +14,28 @@ from siamese.settings.base import StageSettings
 from siamese.settings.collection import CheckSettings, Contrast, PreprocessingSettings, SplitKind, SplitSettings
 from siamese.settings.evaluation import EvaluationSettings, ProtocolSettings
 from siamese.settings.model import ComparatorSettings, EncoderSettings, Normalisation, Pooling
-from siamese.settings.training import MiningSettings, PhaseSettings, TrainingSettings
+from siamese.settings.training import (
+    AdaptiveNoiseSettings,
+    EarlyStopSettings,
+    MiningSettings,
+    PhaseSettings,
+    PlateauSettings,
+    TrainingSettings,
+)
 
 __all__ = [
+    "AdaptiveNoiseSettings",
     "AugmentationSettings",
     "CheckSettings",
     "ComparatorSettings",
     "Contrast",
+    "EarlyStopSettings",
     "EncoderSettings",
     "EvaluationSettings",
     "MiningSettings",
     "Normalisation",
     "PhaseSettings",
+    "PlateauSettings",
     "Pooling",
     "PreprocessingSettings",
     "ProtocolSettings",
@@ -53,6 +63,15 @@ class Settings(StageSettings):
     comparator: ComparatorSettings = ComparatorSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _mirror_images_are_one_thing(self) -> Settings:
+        if self.training.pair_flips and "flip" in self.augmentation.new_identities:
+            raise ValueError(
+                "A mirror image cannot be both another animal and the same one. Received: training.pair_flips="
+                f"{self.training.pair_flips} and `flip` in augmentation.new_identities. Leave one of them out."
+            )
+        return self
 
 
 def settings_from_dict(values: dict[str, Any], *, source: str = "settings") -> Settings:
