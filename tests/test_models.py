@@ -20,7 +20,7 @@ from siamese.models.encoder import (
 )
 from siamese.models.losses import pair_ranking_loss
 from siamese.models.pair_model import PairModel, compile_pair_model
-from siamese.settings import AugmentationSettings, EncoderSettings
+from siamese.settings import AugmentationSettings, EncoderSettings, PhaseSettings, TrainingSettings
 
 HUMPBACK = EncoderSettings(
     stem_filters=64,
@@ -260,7 +260,7 @@ def test_generalised_mean_lies_between_average_and_maximum(features):
     ("shape", "changes", "sentence"),
     [
         ((16, 384, 1), {}, "`input_shape` must be at least 32 pixels high and wide for 4 stages"),
-        ((64, 96, 1), {"stripes": 5}, "`encoder.stripes` must divide the width of the last map"),
+        ((64, 96, 1), {"stripes": 5}, "`encoder.stripes` must be at most the width of the last map, 2"),
     ],
 )
 def test_an_encoder_that_does_not_fit_the_images_is_refused(shape, changes, sentence):
@@ -291,6 +291,12 @@ def test_the_comparator_is_the_small_network_written_out(comparator, left, right
 def test_the_order_within_a_pair_does_not_matter_to_the_last_bit(comparator, left, right):
     forth, back = (keras.ops.convert_to_numpy(comparator(pair)) for pair in ([left, right], [right, left]))
     assert np.array_equal(forth, back)
+
+
+def test_the_comparator_gives_the_same_logits_in_training(comparator, rng):
+    left, right = rng.normal(size=(2, 7, 5)).astype(np.float32)
+    logits, trained = (keras.ops.convert_to_numpy(comparator([left, right], training=on)) for on in (False, True))
+    np.testing.assert_allclose(trained, logits, rtol=1e-4, atol=1e-4)
 
 
 def test_a_comparator_comes_back_from_its_config():
@@ -333,6 +339,10 @@ def test_without_a_positive_pair_the_ranking_loss_is_zero():
 # pair model
 
 
+def compile_at(model, learning_rate):
+    compile_pair_model(model, TrainingSettings(schedule=(PhaseSettings(learning_rate=learning_rate),)))
+
+
 def batch_of(rng, target, weight=None):
     pairs = len(target)
     inputs = {
@@ -359,7 +369,7 @@ def test_each_pair_gets_the_logit_of_its_two_images(pair_model, rng):
 
 
 def test_weights_of_an_unbalanced_batch_enter_the_loss(pair_model, rng):
-    compile_pair_model(pair_model, 1e-3)
+    compile_at(pair_model, 1e-3)
     target, weight = np.array([1, 0, 0, 0, 0, 0]), np.array([3, 0.6, 0.6, 0.6, 0.6, 0.6])
     for weights in (weight, np.ones(6)):
         batch = batch_of(rng, target, weights)
@@ -368,7 +378,7 @@ def test_weights_of_an_unbalanced_batch_enter_the_loss(pair_model, rng):
 
 
 def test_the_accuracy_of_a_training_counts_both_targets_alike(pair_model, rng):
-    compile_pair_model(pair_model, 1e-9)
+    compile_at(pair_model, 1e-9)
     pair_model.run_eagerly = True
     pair_model.comparator.weights[-1].assign([50.0])  # says "same" of every pair
     inputs, target, weight = batch_of(rng, [1, 0, 0, 0, 0, 0], [3, 0.6, 0.6, 0.6, 0.6, 0.6])
@@ -377,7 +387,7 @@ def test_the_accuracy_of_a_training_counts_both_targets_alike(pair_model, rng):
 
 
 def test_the_l2_penalty_of_the_convolutions_enters_the_loss(pair_model, rng):
-    compile_pair_model(pair_model, 1e-3)
+    compile_at(pair_model, 1e-3)
     batch = batch_of(rng, [1, 0, 1, 0])
     plain, _ = loss_and_logits(pair_model, *batch)
     pair_model.l2.assign(2e-2)
@@ -390,7 +400,7 @@ def test_the_l2_penalty_of_the_convolutions_enters_the_loss(pair_model, rng):
 def test_the_ranking_loss_is_added_with_its_weight(rng):
     keras.utils.set_random_seed(3)
     model = PairModel(build_encoder((16, 32, 1), TINY), Comparator(8), Augment(STILL), ranking_weight=0.5)
-    compile_pair_model(model, 1e-3)
+    compile_at(model, 1e-3)
     inputs, target, weight = batch_of(rng, [1, 0, 1, 0, 0, 0])
     loss, logits = loss_and_logits(model, inputs, target, weight)
     ranking = ranking_loss_by_hand(logits.astype(float), target[:, 0], inputs["left"], inputs["right"])
@@ -398,7 +408,7 @@ def test_the_ranking_loss_is_added_with_its_weight(rng):
 
 
 def test_some_steps_on_one_batch_lower_its_loss(pair_model, rng):
-    compile_pair_model(pair_model, 3e-3)
+    compile_at(pair_model, 3e-3)
     pair_model.run_eagerly = True
     inputs, target, weight = batch_of(rng, [1, 0, 1, 0, 1, 0])
     history = pair_model.fit(inputs, target, sample_weight=weight, batch_size=6, epochs=25, verbose=0, shuffle=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -95,16 +97,20 @@ class GeneralisedMeanPooling(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="siamese")
 class Stripes(layers.Layer):
-    """Cuts a map into equal upright stripes, so that left and right stay apart (seventh place, humpback 2019)."""
+    """Cuts a map into upright stripes, so that left and right stay apart (seventh place, humpback 2019).
+
+    Where the width is no multiple of their number, neighbours share a column: a mirrored map has mirrored stripes.
+    """
 
     def __init__(self, count: int, **kwargs: Any) -> None:
-        """Takes the number of stripes; the map's width must be a multiple of it."""
+        """Takes the number of stripes; the map must be at least as wide."""
         super().__init__(**kwargs)
         self.count = count
 
     def call(self, features: Any) -> list[Any]:
-        """Takes `(num_images, height, width, channels)`, returns `count` maps of that height."""
-        return ops.split(features, self.count, axis=2)
+        """Takes `(num_images, height, width, channels)`, returns `count` maps of that height, of one width or two."""
+        edges = [place * features.shape[2] / self.count for place in range(self.count + 1)]
+        return [features[:, :, math.floor(left) : math.ceil(right)] for left, right in itertools.pairwise(edges)]
 
     def get_config(self) -> dict[str, Any]:
         """Returns what rebuilds the layer."""
@@ -133,7 +139,7 @@ def build_encoder(input_shape: tuple[int, int, int], settings: EncoderSettings |
         where `embed_dim` is the last width, times the stripes. Features are not negative and not normalised.
 
     Raises:
-        SettingsError: the image is too small for so many stages, or its last map cannot be cut into the stripes.
+        SettingsError: the image is too small for so many stages, or its last map for so many stripes.
     """
     settings = settings or EncoderSettings()
     _check_size(input_shape, settings)
@@ -243,10 +249,10 @@ def _sub_block(x: Any, bottleneck: int, settings: EncoderSettings) -> Any:
 def _pool(x: Any, settings: EncoderSettings) -> Any:
     if settings.stripes == 1:
         return POOLINGS[settings.pooling](name="embedding")(x)
-    if x.shape[2] % settings.stripes:
+    if x.shape[2] < settings.stripes:
         raise SettingsError(
-            f"`encoder.stripes` must divide the width of the last map, {x.shape[2]}. "
-            f"Received: stripes={settings.stripes}. Take a power of two, or another image width."
+            f"`encoder.stripes` must be at most the width of the last map, {x.shape[2]}. "
+            f"Received: stripes={settings.stripes}. Take fewer stripes, or wider images."
         )
     stripes = Stripes(settings.stripes, name="stripes")(x)
     return layers.Concatenate(name="embedding")([POOLINGS[settings.pooling]()(stripe) for stripe in stripes])
