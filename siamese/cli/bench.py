@@ -68,6 +68,22 @@ def mining(
 
 
 @app.command()
+def pipeline(
+    size: Annotated[int, typer.Option(help="Height and width of the photos, pixels.", min=8)] = 128,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images of a step; none takes the recipe's, fewer for large photos.", min=4)
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="Other settings; none takes the defaults.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train from a store, and compare with the step alone on a batch in memory."""
+    with quiet_import():
+        from siamese.bench.pipeline import bench_pipeline
+
+    _answer(bench_pipeline(size, batch_size=batch_size, recipe=recipe), as_json)
+
+
+@app.command()
 def search(
     queries: Annotated[int, typer.Option(help="Photos asked about.", min=1)] = 1000,
     catalog: Annotated[int, typer.Option(help="Photos of the catalog.", min=8)] = 100_000,

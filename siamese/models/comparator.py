@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from siamese.models.pair_gradient import pair_features, pair_logits
+
 NUM_PAIR_FEATURES = 4  # product, sum, absolute difference, squared difference
 
 
@@ -38,11 +40,12 @@ class Comparator(keras.layers.Layer):
         self.evidence.build((None, embed_dim, self.hidden_units))
         self.logit.build((None, embed_dim))
 
-    def call(self, inputs: list[Any]) -> Any:
+    def call(self, inputs: list[Any], training: bool = False) -> Any:
         """Returns `(num_pairs,)` logits."""
         left, right = inputs
-        gap = ops.abs(left - right)
-        features = ops.stack([left * right, left + right, gap, ops.square(gap)], axis=-1)
+        if training:  # with copies, since a gradient of one's own takes no variables
+            return pair_logits(left, right, [ops.copy(weight) for weight in self.weights])
+        features = ops.stack(pair_features(left, right), axis=-1)
         evidence = ops.squeeze(self.evidence(self.hidden(features)), axis=-1)
         return ops.squeeze(self.logit(evidence), axis=-1)
 
