@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -23,6 +23,7 @@ class BatchPlan:
         right: `(num_batches, num_pairs)` places in the batch.
         target: `(num_batches, num_pairs)` 1.0 for the same animal, 0.0 for different ones.
         weight: `(num_batches, num_pairs)` weight in the loss; in each batch both targets weigh the same.
+        mirror: `(num_batches, batch_size)` bool, images that are mirrored; None mirrors none.
     """
 
     images: np.ndarray
@@ -30,6 +31,7 @@ class BatchPlan:
     right: np.ndarray
     target: np.ndarray
     weight: np.ndarray
+    mirror: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,7 +50,10 @@ class PairBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         plan = self.plan
-        inputs = {"images": self.read(plan.images[index]), "left": plan.left[index], "right": plan.right[index]}
+        images = self.read(plan.images[index])
+        if plan.mirror is not None:
+            images = np.where(plan.mirror[index][:, None, None, None], images[:, :, ::-1], images)
+        inputs = {"images": images, "left": plan.left[index], "right": plan.right[index]}
         return inputs, plan.target[index][:, None], plan.weight[index]
 
 
@@ -128,12 +133,13 @@ def plan_walk(
     limit: np.ndarray,
     batch_size: int,
     pairs_per_image: int,
+    random_share: float = 0.5,
     rng: np.random.Generator,
 ) -> BatchPlan:
     """Plans batches that encode each image once an epoch and compare it with many others of its batch.
 
     The walk brings positive partners and hard negatives into one batch. Of all pairs within the batch every positive
-    one is compared, then the negative ones: half of them those scored highest, half drawn at random.
+    one is compared, then the negative ones: the assigned ones first, then those scored highest, and some at random.
 
     Args:
         positives: positive pairs, indices into the arrays below.
@@ -145,6 +151,7 @@ def plan_walk(
             mislabelled.
         batch_size: images encoded in one step.
         pairs_per_image: pairs compared in one step, per image of the batch.
+        random_share: share of the negative pairs that are drawn at random.
         rng: the only source of randomness.
 
     Returns:
@@ -153,12 +160,19 @@ def plan_walk(
     Raises:
         ValueError: a batch has no pair to compare.
     """
-    order = walk(positives.partner(len(group)), negatives.partner(len(group)), rng=rng)
+    assigned = negatives.partner(len(group))
+    order = walk(positives.partner(len(group)), assigned, rng=rng)
     images = np.resize(order, (-(-len(order) // batch_size), batch_size))
     num_pairs = min(batch_size * pairs_per_image, batch_size * (batch_size - 1) // 2)
-    rows = [_compare_within(batch, group, identity, scores, limit, num_pairs, rng) for batch in images]
+    size = _PairsOfABatch(num_pairs, random_share)
+    rows = [_compare_within(batch, group, identity, scores, assigned, limit, size, rng) for batch in images]
     left, right, target, weight = (np.stack(column) for column in zip(*rows, strict=True))
     return BatchPlan(images, left, right, target, weight)
+
+
+class _PairsOfABatch(NamedTuple):
+    total: int
+    random_share: float  # of the negative ones
 
 
 def _compare_within(
@@ -166,25 +180,53 @@ def _compare_within(
     group: np.ndarray,
     identity: np.ndarray,
     scores: PairScores,
+    assigned: np.ndarray,
     limit: np.ndarray,
-    num_pairs: int,
+    num_pairs: _PairsOfABatch,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Chooses the pairs of one batch; see `plan_walk`."""
     left, right = (side.astype(np.int32) for side in np.triu_indices(len(batch), k=1))
-    same_group = (group[batch[left]] == group[batch[right]]) & (group[batch[left]] >= 0) & (batch[left] != batch[right])
-    different = (identity[batch[left]] != identity[batch[right]]) & (batch[left] != batch[right])
-    positive = rng.permutation(np.flatnonzero(same_group))[: num_pairs // 2]
+    one, other = batch[left], batch[right]
+    same_group = (group[one] == group[other]) & (group[one] >= 0) & (one != other)
+    different = (identity[one] != identity[other]) & (one != other)
+    positive = rng.permutation(np.flatnonzero(same_group))[: num_pairs.total // 2]
     score = scores.within(batch)[left, right]
-    negative = np.flatnonzero(different & (score <= np.minimum(limit[batch[left]], limit[batch[right]])))
+    negative = np.flatnonzero(different & (score <= np.minimum(limit[one], limit[other])))
+    score = np.where((assigned[one] == other) | (assigned[other] == one), np.inf, score)
     hardest_first = negative[np.argsort(-score[negative], kind="stable")]
-    hard, rest = np.split(hardest_first, [(num_pairs - len(positive)) // 2])
+    num_hard = round((num_pairs.total - len(positive)) * (1 - num_pairs.random_share))
+    hard, rest = np.split(hardest_first, [num_hard])
     chosen = np.concatenate([positive, hard, rng.permutation(rest)])
     if not len(chosen):
         raise ValueError("A batch must hold a pair to compare. Received: none. Raise `mining.suspect_margin`.")
     target = (np.arange(len(chosen)) < len(positive)).astype(np.float32)
-    chosen, target = np.resize(chosen, num_pairs), np.resize(target, num_pairs)
+    chosen, target = np.resize(chosen, num_pairs.total), np.resize(target, num_pairs.total)
     return left[chosen], right[chosen], target, _balanced_weight(target)
+
+
+def mirrored(images: np.ndarray, identity: np.ndarray, share: float, *, rng: np.random.Generator) -> np.ndarray:
+    """Draws which images of each batch are mirrored: all of an individual together, so never one side of a positive.
+
+    Smart flipping of pairs (10th place, humpback 2019): a mirrored pair of one animal stays a pair of one animal, and
+    two animals stay two, whichever of them is mirrored.
+
+    Args:
+        images: `(num_batches, batch_size)` image indices.
+        identity: codes by image index.
+        share: probability that an individual is mirrored in a batch, 0 to 1.
+        rng: the only source of randomness.
+
+    Returns:
+        `(num_batches, batch_size)` booleans.
+
+    Example:
+    >>> mirrored(np.array([[0, 1, 2]]), np.array([7, 7, 9]), 1.0, rng=np.random.default_rng(0)).tolist()
+    [[True, True, True]]
+    """
+    rows = [np.unique(identity[batch], return_inverse=True)[1] for batch in images]
+    draws = rng.random(images.shape) < share
+    return np.stack([draw[code] for draw, code in zip(draws, rows, strict=True)])
 
 
 def _balanced_weight(target: np.ndarray) -> np.ndarray:

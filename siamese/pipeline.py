@@ -6,8 +6,8 @@ import hashlib
 import json
 import resource
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,25 +24,35 @@ from siamese.evaluation.baselines import pixel_scores, plain_baselines
 from siamese.evaluation.evaluate import Evaluation, evaluate
 from siamese.evaluation.report import comparison_table, summary, write_report
 from siamese.evaluation.sheets import sample_queries, sheet_rows
-from siamese.files import write_atomically
 from siamese.formats import read_collection
 from siamese.manifest import Manifest
 from siamese.matcher import model_fingerprint
 from siamese.models.encoder import collection_statistics, set_collection_statistics
 from siamese.models.pair_model import PairModel, build_pair_model
-from siamese.models.storage import StoredModel, save_model
+from siamese.models.replicas import accelerators, replicated
+from siamese.models.storage import StoredModel, load_model, save_model
+from siamese.pseudo_labels import PSEUDO_LABEL
+from siamese.run_folder import held
+from siamese.schedules import rounds_of
 from siamese.scoring import Embedder, score_matrix
-from siamese.settings import ProtocolSettings, Settings, write_settings
+from siamese.settings import PhaseSettings, ProtocolSettings, Settings
 from siamese.splits import check_trainable, has_split, with_split
 from siamese.store import ImageStore, build_store, nothing_readable, photos_fingerprint
-from siamese.training import Trainer, TrainingImages, with_turns
+from siamese.training import Trainer
+from siamese.training_images import TrainingImages, with_turns
 from siamese.training_state import Record, check_state
+from siamese.validation import Validation
 
 INSPECTION = "photos.csv"  # facts of the photos, so that a run that goes on does not decode them again
 TOLD_APART = ("leak", "unreadable")  # findings that a training tells in its own words
 CHECKED_COLUMNS = ("duplicate_group", "burst")
+QUERY_SIDES = ("validation", "test")
 CATALOG_SPLITS = ("train", "catalog", "validation")
 SPLITS = ("train", "catalog", "validation", "test")
+FINAL_CARD = (
+    "# Model card\n\nTrained on with all named photos, those of validation and test too, so nothing is left to measure "
+    "it on. Its decision, thresholds and metrics are those of the model in `../../model`, from which it went on.\n"
+)
 UNDECISIVE: Any = {"evaluation": True, "check": {"workers", "max_seconds", "worst_photos"}}  # no weight depends on it
 
 
@@ -74,15 +84,18 @@ class Collection:
     Attributes:
         manifest: readable photos only, with a `split` column.
         store: their images.
+        is_known: photos of known individuals that may answer: a pseudo-label trains, but answers nothing.
     """
 
     manifest: Manifest
     store: ImageStore
     identity: np.ndarray = field(init=False)
     split: np.ndarray = field(init=False)
+    is_known: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         self.identity, self.split = self.manifest.identity, self.manifest.column("split")
+        self.is_known = (self.identity != "") & (self.manifest.column(PSEUDO_LABEL) != "true")
 
     def __enter__(self) -> Collection:
         return self
@@ -96,7 +109,7 @@ class Collection:
         if settings.evaluation.catalog == "leave_one_out":
             return Side(queries, queries[self.identity[queries] != ""])
         before = [name for name in CATALOG_SPLITS if name != split]
-        return Side(queries, np.flatnonzero(np.isin(self.split, before) & (self.identity != "")))
+        return Side(queries, np.flatnonzero(np.isin(self.split, before) & self.is_known))
 
     def truth(self, side: Side) -> np.ndarray:
         """Returns the right answers: an identity, "" where the catalog does not hold it."""
@@ -130,29 +143,69 @@ def train(source: Path, settings: Settings, folder: Path, listener: Listener) ->
     start = time.perf_counter()
     given = read_collection(source).manifest
     _check_settings(given, settings)
-    model = build_pair_model(settings)
+    with replicated(accelerators() if settings.training.devices == "all" else ()):
+        model = build_pair_model(settings)
     fingerprint = _fingerprint(settings, photos_fingerprint(given, settings.preprocessing), given)
     check_state(folder, fingerprint)
-    checked = _checked(given, settings, folder, listener)
-    _check_splits(checked.manifest, settings)
-    told = _tell(checked, settings, listener)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _collect(checked, settings, folder, listener) as collection:
-        history = _fit(collection, model, settings, folder, fingerprint, listener)
-        return _finish(collection, told, model, settings, folder, history, listener, start)
+    with held(folder, source=source, settings=settings):
+        checked = _checked(given, settings, folder, listener)
+        _check_splits(checked.manifest, settings)
+        told = _tell(checked, settings, listener)
+        with _collect(checked, settings, folder, listener) as collection:
+            history = _fit(collection, model, settings, folder, fingerprint, listener)
+            metrics = _finish(collection, told, model, settings, folder, history, listener, start)
+            if settings.training.final_rounds:
+                _fit_on_all(collection, model, settings, folder, fingerprint, listener)
+            return metrics
 
 
 def _fit(
     collection: Collection, model: PairModel, settings: Settings, folder: Path, fingerprint: str, listener: Listener
 ) -> pd.DataFrame:
     """Trains, and returns the history of the rounds."""
-    images = _training_images(collection, settings)
+    images = training_images_of(collection, settings)
     if settings.encoder.normalisation == "collection":
         set_collection_statistics(model.encoder, *collection_statistics(images.read, len(images)))
-    trainer = Trainer(model, images, settings.training, listener.stage)
+    validate = _validation(collection, model, settings) if settings.training.validate_every else None
+    trainer = Trainer(model, images, settings.training, listener.stage, validate)
     num_rounds = sum(phase.rounds for phase in settings.training.schedule)
-    write_atomically(folder / "settings.yaml", lambda path: write_settings(settings, path))
     return trainer.train(folder, fingerprint=fingerprint, on_round=lambda record: listener.round(record, num_rounds))
+
+
+def _fit_on_all(
+    collection: Collection, model: PairModel, settings: Settings, folder: Path, fingerprint: str, listener: Listener
+) -> None:
+    """Trains on with all named photos, and writes a second model and catalog to `final/` (deepsense.io 2015).
+
+    Nothing is left to measure that model on: its decision is the evaluated model's, and its card says so.
+    """
+    listener.say("Training on with all named photos, those of validation and test too.")
+    last = rounds_of(settings.training.schedule)[-1]
+    phase = PhaseSettings(
+        rounds=settings.training.final_rounds,
+        epochs_per_round=last.epochs,
+        learning_rate=settings.training.final_learning_rate,
+        rate="cosine",
+        noise=last.noise,
+        l2=last.l2,
+    )
+    rules = {"plateau": None, "adaptive_noise": None, "early_stop": None, "validate_every": None, "averaging": "none"}
+    training = settings.training.model_copy(update={"schedule": (phase,), **rules})
+    images = training_images_of(collection, settings, SPLITS)
+    trainer = Trainer(model, images, training, listener.stage)
+    final = folder / "final"
+    trainer.train(final, fingerprint=fingerprint, on_round=lambda record: listener.round(record, phase.rounds))
+    evaluated = load_model(folder / "model")
+    stored = replace(evaluated, encoder=model.encoder, comparator=model.comparator)
+    save_model(final / "model", stored, card_text=FINAL_CARD)
+    named = np.flatnonzero(collection.is_known)
+    _catalog(collection, named, embed_collection(model, collection, listener), final / "model").save(final / "catalog")
+
+
+def _validation(collection: Collection, model: PairModel, settings: Settings) -> Validation:
+    side = collection.side("validation", settings)
+    allowed = collection.allowed(side, settings.evaluation)
+    return Validation(model, collection.store.read, side.queries, side.catalog, collection.identity, allowed)
 
 
 @dataclass(frozen=True)
@@ -217,6 +270,11 @@ def _check_splits(manifest: Manifest, settings: Settings) -> None:
                 f"The collection must have photos with split `{needed}`. Received: none. "
                 "Leave the `split` column out to have it drawn, or give more photos."
             )
+    if (np.isin(split, QUERY_SIDES) & (manifest.column(PSEUDO_LABEL) == "true")).any():
+        raise ManifestError(
+            "A pseudo-label must train, never be asked about: nobody knows whether it is right. Received: one in the "
+            f"split {' or '.join(QUERY_SIDES)}. Take the split of the manifest that `siamese study` wrote."
+        )
     check_trainable(manifest.identity[split == "train"], min_photos=settings.training.min_photos)
 
 
@@ -263,9 +321,12 @@ def _collect(checked: Checked, settings: Settings, folder: Path, listener: Liste
     return collection
 
 
-def _training_images(collection: Collection, settings: Settings) -> TrainingImages:
+def training_images_of(
+    collection: Collection, settings: Settings, sides: Sequence[str] = ("train",)
+) -> TrainingImages:
+    """Returns what trains: the named photos of these sides of the split, and their turned copies."""
     names = collection.identity
-    rows = np.flatnonzero((collection.split == "train") & (names != ""))
+    rows = np.flatnonzero(np.isin(collection.split, sides) & (names != ""))
     counts = pd.Series(names[rows]).map(pd.Series(names[rows]).value_counts()).to_numpy()
     rows = rows[counts >= settings.training.min_photos]
     keys = [names[rows], *(collection.manifest.column(column)[rows] for column in settings.training.positives_share)]
@@ -287,7 +348,9 @@ def _codes(columns: list[np.ndarray]) -> np.ndarray:
 
 def _fingerprint(settings: Settings, photos: str, manifest: Manifest) -> str:
     """Hashes what decides a training: its settings, the photos, and who is where."""
-    parts = [settings.model_dump_json(exclude=UNDECISIVE), photos]
+    by_validation = settings.training.validate_every is not None  # then its protocol decides too
+    undecisive = {name: value for name, value in UNDECISIVE.items() if name != "evaluation" or not by_validation}
+    parts = [settings.model_dump_json(exclude=undecisive), photos]
     parts += [",".join(manifest.column(name)) for name in ("identity", "split", *settings.training.positives_share)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -402,13 +465,13 @@ def _keep_model(
     card = {"data": collection.store.fingerprint, "metrics": json.loads(json.dumps(metrics, default=float))}
     stored = StoredModel(model.encoder, model.comparator, settings, decision.to_dict(), card)
     save_model(folder / "model", stored, card_text=_card_text(metrics, collection))
-    known = np.flatnonzero((collection.identity != "") & (collection.split != "test"))
-    Catalog(
-        collection.manifest.image_ids[known],
-        collection.identity[known],
-        embeddings[known],
-        model_fingerprint(folder / "model"),
-    ).save(folder / "catalog")
+    known = np.flatnonzero(collection.is_known & (collection.split != "test"))
+    _catalog(collection, known, embeddings, folder / "model").save(folder / "catalog")
+
+
+def _catalog(collection: Collection, rows: np.ndarray, embeddings: np.ndarray, model: Path) -> Catalog:
+    names = collection.manifest.image_ids[rows], collection.identity[rows]
+    return Catalog(*names, embeddings[rows], model_fingerprint(model))
 
 
 def _card_text(metrics: dict[str, Any], collection: Collection) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -13,98 +13,36 @@ import numpy as np
 import pandas as pd
 
 from siamese.assignment import DENSE_IMAGES
-from siamese.augment import turn_images
-from siamese.batches import BatchPlan, PairBatches, plan_pairs, plan_walk
+from siamese.batches import BatchPlan, mirrored, plan_pairs, plan_walk
 from siamese.candidates import PairScores
-from siamese.errors import SiameseError
+from siamese.errors import SettingsError, SiameseError
+from siamese.fitting import fit_plan
 from siamese.mining import NegativeMiner, hard_positives
+from siamese.models.averaging import averaged, averaged_weights, reestimate_batch_norm
 from siamese.models.comparator import Comparator
+from siamese.models.freezing import set_frozen
 from siamese.models.pair_model import PairModel, compile_pair_model
 from siamese.pairs import Pairs, check_pairing, positive_pairs
-from siamese.scoring import Embedder, Read, factorise
+from siamese.schedules import Round, adapted_noise, best_round, plateau_factor, rounds_of, should_stop, step_rates
+from siamese.scoring import Embedder, factorise
 from siamese.scoring.sources import ExactScores, FactorisedScores
-from siamese.settings import PhaseSettings, TrainingSettings, Turn
-from siamese.training_state import Record, load_state, save_state, write_history, write_scalars, write_suspects
+from siamese.settings import PhaseSettings, TrainingSettings
+from siamese.training_images import TrainingImages, choose_images, photos_of
+from siamese.training_state import (
+    Kept,
+    Record,
+    load_state,
+    save_state,
+    write_history,
+    write_scalars,
+    write_suspects,
+)
 
 MEAN_SCORE_IMAGES = 1024  # the mean score of a round is taken among so many of its images
+STATISTICS_IMAGES = 4096  # batch statistics of averaged weights are taken over so many images
 
 OnProgress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class TrainingImages:
-    """What a training sees of a collection.
-
-    Attributes:
-        read: function from `(count,)` indices to `(count, height, width, channels)` `uint8` images.
-        identity: `(num_images,)` codes; different codes are different animals, -1 is an unknown individual.
-        group: `(num_images,)` codes; equal codes are positive pairs (one animal, one side of it).
-        image_ids: `(num_images,)` names, for the list of suspected pairs.
-    """
-
-    read: Read
-    identity: np.ndarray
-    group: np.ndarray
-    image_ids: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.identity)
-
-
-def with_turns(images: TrainingImages, turns: Sequence[Turn]) -> TrainingImages:
-    """Adds a turned copy of every image as further identities (Shen, Park and Qiao 2019 with flips)."""
-    count = len(images)
-
-    def read(index: np.ndarray) -> np.ndarray:
-        batch = images.read(index % count).copy()
-        for number, turn in enumerate(turns, start=1):
-            turned = index // count == number
-            if turned.any():
-                batch[turned] = turn_images(batch[turned], turn)
-        return batch
-
-    names = [images.image_ids, *(images.image_ids + f" ({turn})" for turn in turns)]
-    identity, group = (_repeated(codes, len(turns)) for codes in (images.identity, images.group))
-    return TrainingImages(read, identity, group, np.concatenate(names))
-
-
-def _repeated(codes: np.ndarray, times: int) -> np.ndarray:
-    step = int(codes.max()) + 1
-    return np.concatenate([np.where(codes < 0, codes, codes + copy * step) for copy in range(times + 1)])
-
-
-@dataclass(frozen=True)
-class Round:
-    """One round of the schedule, its number counted from 1."""
-
-    number: int
-    phase: int
-    epochs: int
-    learning_rate: float
-    noise: float
-    l2: float
-
-
-def rounds_of(schedule: Sequence[PhaseSettings]) -> list[Round]:
-    """Unrolls the schedule: one entry a round, values with a `final_` twin in equal ratios.
-
-    Example:
-    >>> [round(r.noise, 2) for r in rounds_of([PhaseSettings(rounds=3, noise=100, final_noise=1)])]
-    [100.0, 10.0, 1.0]
-    """
-    rounds: list[Round] = []
-    for number, phase in enumerate(schedule, start=1):
-        rates = _in_equal_ratios(phase.learning_rate, phase.final_learning_rate, phase.rounds)
-        noises = _in_equal_ratios(phase.noise, phase.final_noise, phase.rounds)
-        for rate, noise in zip(rates, noises, strict=True):
-            rounds.append(Round(len(rounds) + 1, number, phase.epochs_per_round, rate, noise, phase.l2))
-    return rounds
-
-
-def _in_equal_ratios(first: float, last: float | None, count: int) -> list[float]:
-    if last is None or count == 1 or first == 0:
-        return [first] * count
-    return [float(value) for value in np.geomspace(first, last, count)]
+Validate = Callable[[], Mapping[str, float]]
 
 
 @dataclass
@@ -116,6 +54,7 @@ class Trainer:
         images: what to train on.
         settings: rounds, batches and seed.
         on_progress: called with (stage, done, all) while a stage runs.
+        validate: measures the model as it is: `validation_map5` and `validation_top1`. None validates nothing.
         suspects: pairs of different identities that the latest round left out as probably mislabelled: columns image_a,
             image_b, score, above_best_positive; the most suspicious first.
     """
@@ -124,16 +63,39 @@ class Trainer:
     images: TrainingImages
     settings: TrainingSettings
     on_progress: OnProgress = field(default=lambda stage, done, total: None)
+    validate: Validate | None = None
     suspects: pd.DataFrame = field(init=False, default_factory=pd.DataFrame)
 
     def __post_init__(self) -> None:
-        check_pairing(self.images.identity[self.images.identity >= 0])
-        compile_pair_model(self.model, self.settings.schedule[0].learning_rate)
-        self.model.optimizer.build(self.model.trainable_variables)
-        self._embedder = Embedder(self.model.encoder)
+        self._check()
+        set_frozen(self.model, ())
+        compile_pair_model(self.model, self.settings)
+        self._embedders: dict[float, Embedder] = {}
+        for phase in (*self.settings.schedule, PhaseSettings()):  # so that what cannot be done is told before it begins
+            set_frozen(self.model, phase.frozen)
+            self._embedders[phase.image_scale] = Embedder(self.model.look_at(phase.image_scale))
+        self._kept = Kept()
+
+    def _check(self) -> None:
+        for phase in self.settings.schedule:
+            ready = self.images.identity[photos_of(self.images.identity) >= phase.min_photos]
+            if not (ready >= 0).any():
+                raise SettingsError(
+                    f"`min_photos` of a phase must be one that some individuals reach. Received: {phase.min_photos}; "
+                    f"the most photos of one are {np.bincount(self.images.identity[self.images.identity >= 0]).max()}."
+                )
+            check_pairing(ready[ready >= 0])
+        if self.settings.validate_every is not None and self.validate is None:
+            raise SettingsError(
+                "`validate_every` must be none where nothing validates. Received: "
+                f"{self.settings.validate_every}. Give `validate`, or leave it out."
+            )
 
     def train(self, folder: Path, *, fingerprint: str, on_round: Callable[[Record], None]) -> pd.DataFrame:
         """Runs the schedule's rounds that are not done yet, leaving a state after each.
+
+        At the end the model has the weights to keep: those of the best round with early stopping, else their average
+        where one is kept, else the last ones.
 
         Args:
             folder: the run folder; an interrupted training in it goes on where it stood.
@@ -143,44 +105,115 @@ class Trainer:
         Returns:
             The history, one row a round.
         """
-        records = load_state(folder, self.model, fingerprint)
+        records, self._kept = load_state(folder, self.model, fingerprint)
         for record in records:
             on_round(record)
         for this in rounds_of(self.settings.schedule)[len(records) :]:
-            records.append(self.run_round(this))
+            if self._has_stopped(records):
+                break
+            records.append(self.run_round(this, records))
+            self._judge(this, records)
             if self.settings.mining.suspect_margin is not None:
                 write_suspects(folder, self.suspects)
-            save_state(folder, self.model, records, fingerprint)
+            save_state(folder, self.model, records, fingerprint, self._kept)
             write_history(folder, records)
             write_scalars(folder, records[-1])
             on_round(records[-1])
+        set_frozen(self.model, ())
+        self.model.set_weights(self._kept.best or self._weights_to_keep())
         return write_history(folder, records)
 
-    def run_round(self, this: Round) -> Record:
-        """Scores, assigns and fits once; the same seed and round give the same pairs, batches and, on CPU, weights."""
+    def run_round(self, this: Round, before: Sequence[Record] = ()) -> Record:
+        """Scores, assigns and fits once; from the same state it gives the same pairs, batches and, on CPU, weights.
+
+        Args:
+            this: the round.
+            before: records of the rounds before it, which the rules for rate and noise look at.
+        """
+        phase, noise, factor = this.settings, self._noise(this, before), self._plateau_factor(this, before)
         rng = np.random.default_rng([self.settings.seed, this.number])
-        chosen = choose_images(self.images.identity, self.images.group, self.settings.images_per_round, rng=rng)
-        record = Record(this.number, this.phase, this.learning_rate, this.noise, this.l2, len(chosen))
-        scores = self._score(chosen, record)
+        images = self.images
+        limit = self.settings.images_per_round
+        chosen = choose_images(images.identity, images.group, limit, min_photos=phase.min_photos, rng=rng)
+        record = Record(this.number, this.phase, this.learning_rate, noise, this.l2, len(chosen))
         self._prepare(this)
+        scores = self._score(chosen, record, phase.image_scale)
         with _Seconds(record, "seconds_score"):
-            miner = self._mine(scores, chosen, this)
+            miner = self._mine(scores, chosen, this, noise)
         sample = rng.permutation(len(chosen))[:MEAN_SCORE_IMAGES]
         record.mean_score = float(np.mean(1 / (1 + np.exp(-scores.within(sample)))))
         for epoch in range(this.epochs):
-            plan = self._plan(miner, chosen, this, record, rng, keep_share=epoch == 0)
-            self._fit(plan, record)
+            plan = self._plan(miner, chosen, noise, record, rng, keep_share=epoch == 0)
+            rates = factor * step_rates(this, len(plan))
+            self._fit(plan, rates[epoch * len(plan) : (epoch + 1) * len(plan)], record)
+            record.learning_rate = float(rates.mean())
         record.num_encoded += len(chosen)
         return record
 
+    def _noise(self, this: Round, before: Sequence[Record]) -> float:
+        """Returns K of a round: the schedule's, or what the model can take."""
+        if self.settings.adaptive_noise is None:
+            return this.noise
+        first = self.settings.schedule[0].noise
+        return adapted_noise(first, [record.correct_pairs for record in before], self.settings.adaptive_noise)
+
+    def _plateau_factor(self, this: Round, before: Sequence[Record]) -> float:
+        if self.settings.plateau is None:
+            return 1.0
+        of_phase = [record for record in before if record.phase == this.phase]
+        by_loss = self.settings.plateau.metric == "loss"
+        values = [-record.loss if by_loss else record.validation_map5 for record in of_phase]
+        return plateau_factor(values, self.settings.plateau)
+
+    def _has_stopped(self, before: Sequence[Record]) -> bool:
+        rule = self.settings.early_stop
+        return rule is not None and should_stop([record.validation_map5 for record in before], rule)
+
+    def _judge(self, this: Round, records: list[Record]) -> None:
+        """Adds the round to the average, validates the weights that would be kept, and keeps the best ones."""
+        settings = self.settings
+        averages = settings.averaging == "swa" and this.phase >= (settings.averaging_phase or len(settings.schedule))
+        if averages and (this.ends_cycle or this.settings.cycles == 1):
+            self._kept.mean.add(self.model.get_weights())
+        every = settings.validate_every
+        if every is None or (this.number % every and this.number < len(rounds_of(settings.schedule))):
+            return
+        with _Seconds(records[-1], "seconds_validate"), averaged(self.model, self._weights_to_keep()):
+            assert self.validate is not None  # for the type checker; `_check` made sure of it
+            for name, value in self.validate().items():
+                setattr(records[-1], name, value)
+            values = [record.validation_map5 for record in records]
+            if settings.early_stop is not None and not np.isnan(values[-1]) and best_round(values) == len(values):
+                self._kept.best = self.model.get_weights()
+
+    def _weights_to_keep(self) -> list[np.ndarray]:
+        """Returns the weights as they are, or their average with batch statistics that fit it."""
+        if self.settings.averaging == "ema":
+            weights = averaged_weights(self.model)
+        elif self._kept.mean.count:
+            weights = self._kept.mean.weights
+        else:
+            return self.model.get_weights()
+        with averaged(self.model, weights):
+            sample = np.linspace(0, len(self.images) - 1, min(len(self.images), STATISTICS_IMAGES)).astype(np.intp)
+            reestimate_batch_norm(
+                self.model.encoder,
+                lambda index: self.images.read(sample[index]),
+                len(sample),
+                min(self.settings.batch_size, len(sample)),
+                self.model.augment,
+            )
+            return self.model.get_weights()
+
     def _prepare(self, this: Round) -> None:
-        self.model.optimizer.learning_rate.assign(this.learning_rate)
+        set_frozen(self.model, this.settings.frozen)
         self.model.l2.assign(this.l2)
         self.model.augment.generator.state.assign([self.settings.seed, this.number])
 
-    def _score(self, chosen: np.ndarray, record: Record) -> PairScores:
+    def _score(self, chosen: np.ndarray, record: Record, scale: float) -> PairScores:
         with _Seconds(record, "seconds_embed"):
-            embeddings = self._embedder.embed(
+            self.model.look_at(scale)
+            embeddings = self._embedders[scale].embed(
                 lambda index: self.images.read(chosen[index]),
                 len(chosen),
                 lambda done, total: self.on_progress("embed", done, total),
@@ -188,12 +221,12 @@ class Trainer:
         with _Seconds(record, "seconds_score"):
             return round_scores(self.model.comparator, embeddings, seed=self.settings.seed)
 
-    def _mine(self, scores: PairScores, chosen: np.ndarray, this: Round) -> NegativeMiner:
+    def _mine(self, scores: PairScores, chosen: np.ndarray, this: Round, noise: float) -> NegativeMiner:
         """Finds the candidates of the round, and keeps the pairs that are probably mislabelled for their list."""
         miner = NegativeMiner(
             scores,
             self.images.identity[chosen],
-            noise=this.noise,
+            noise=noise,
             seed=[self.settings.seed, this.number],
             settings=self.settings.mining,
             keys=chosen,
@@ -213,7 +246,7 @@ class Trainer:
         self,
         miner: NegativeMiner,
         chosen: np.ndarray,
-        this: Round,
+        noise: float,
         record: Record,
         rng: np.random.Generator,
         *,
@@ -223,7 +256,7 @@ class Trainer:
         with _Seconds(record, "seconds_assign"):
             self.on_progress("assign", 0, 1)
             if self.settings.mining.positives == "hard":
-                positives = hard_positives(miner.scores, group, noise=this.noise, rng=rng)
+                positives = hard_positives(miner.scores, group, noise=noise, rng=rng)
             else:
                 positives = positive_pairs(group, rng=rng)
             negatives = miner.draw()
@@ -243,39 +276,19 @@ class Trainer:
                 limit=miner.limit,
                 batch_size=batch_size,
                 pairs_per_image=self.settings.pairs_per_image,
+                random_share=self.settings.random_share,
                 rng=rng,
             )
-        return BatchPlan(chosen[plan.images], plan.left, plan.right, plan.target, plan.weight)
+        mirror = mirrored(plan.images, identity, self.settings.pair_flips, rng=rng)
+        return replace(plan, images=chosen[plan.images], mirror=mirror)
 
-    def _fit(self, plan: BatchPlan, record: Record) -> None:
+    def _fit(self, plan: BatchPlan, rates: np.ndarray, record: Record) -> None:
         with _Seconds(record, "seconds_fit"):
-            progress = keras.callbacks.LambdaCallback(
-                on_train_batch_end=lambda batch, logs: self.on_progress("fit", batch + 1, len(plan))
+            fitted = fit_plan(
+                self.model, plan, self.images.read, rates, lambda done, total: self.on_progress("fit", done, total)
             )
-            fitted = self.model.fit(PairBatches(plan, self.images.read), shuffle=False, verbose=0, callbacks=[progress])
-        record.loss, record.accuracy = fitted.history["loss"][-1], fitted.history["accuracy"][-1]
+        record.loss, record.accuracy = fitted["loss"], fitted["accuracy"]
         record.num_encoded += plan.images.size
-
-
-def choose_images(
-    identity: np.ndarray, group: np.ndarray, limit: int | None, *, rng: np.random.Generator
-) -> np.ndarray:
-    """Chooses the images of one round: all, or a random subset of whole positive groups, at most `limit` images.
-
-    Piotte proposed subsets of fixed size so that the assignment's time stays linear in the collection.
-    Of a group larger than an eighth of the limit, a random part is taken, so that every round has many identities.
-
-    Returns:
-        Sorted image indices.
-    """
-    if limit is None or len(group) <= limit:
-        return np.arange(len(group))
-    keys = np.where(group < 0, int(group.max()) + 1 + np.arange(len(group)), group)  # each unknown is a group
-    order = rng.permutation(len(keys))
-    order = order[np.argsort(rng.permutation(int(keys.max()) + 1)[keys[order]], kind="stable")]
-    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
-    place = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
-    return np.sort(order[place < max(2, limit // 8)][:limit])
 
 
 def round_scores(comparator: keras.layers.Layer, embeddings: np.ndarray, *, seed: int) -> PairScores:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from siamese.errors import DiskError, SiameseError
 from siamese.files import write_atomically
+from siamese.models.averaging import RunningMean
 
 STATE = "state.npz"
 
@@ -27,7 +28,7 @@ class Record:
     Attributes:
         round: number of the round, from 1.
         phase: number of the phase, from 1.
-        learning_rate: Adam's rate.
+        learning_rate: Adam's mean rate over the steps.
         noise: K, the width of the noise on the scores.
         l2: penalty on the convolution kernels.
         num_images: images that entered the assignment.
@@ -37,7 +38,10 @@ class Record:
         mean_score: mean probability that the round's score matrix gives to its pairs.
         correct_pairs: share of the chosen pairs (all positive ones, the assigned negative ones) that the score matrix
             judges rightly, before the fit.
-        seconds_embed: seconds of embedding; likewise score, assign and fit.
+        validation_map5: MAP@5 of the validation queries of known individuals after the round, the new individual not
+            placed; nan where the round was not validated.
+        validation_top1: share of these queries whose first answer is right.
+        seconds_embed: seconds of embedding; likewise score, assign, fit and validate.
     """
 
     round: int
@@ -51,23 +55,52 @@ class Record:
     accuracy: float = float("nan")
     mean_score: float = float("nan")
     correct_pairs: float = float("nan")
+    validation_map5: float = float("nan")
+    validation_top1: float = float("nan")
     seconds_embed: float = 0.0
     seconds_score: float = 0.0
     seconds_assign: float = 0.0
     seconds_fit: float = 0.0
+    seconds_validate: float = 0.0
 
 
-def save_state(folder: Path, model: keras.Model, records: Sequence[Record], fingerprint: str) -> None:
-    """Writes weights, optimiser and records in one file, in one move.
+@dataclass
+class Kept:
+    """What a training carries from round to round beside the model and the records.
+
+    Attributes:
+        mean: average of the weights of earlier rounds; empty where none is kept.
+        best: weights of the best round by validation, as they were validated; empty where none are kept.
+    """
+
+    mean: RunningMean = field(default_factory=RunningMean)
+    best: list[np.ndarray] = field(default_factory=list)
+
+
+def save_state(folder: Path, model: keras.Model, records: Sequence[Record], fingerprint: str, kept: Kept) -> None:
+    """Writes weights, optimiser, records and what is kept in one file, in one move.
 
     Args:
         folder: the run folder.
         model: a compiled pair model.
         records: the rounds done so far.
         fingerprint: hash of the settings and the data; another training will not go on from here.
+        kept: what the rounds to come need beside these.
     """
-    header = json.dumps({"fingerprint": fingerprint, "records": [asdict(record) for record in records]})
-    arrays = {f"variable_{number}": variable.numpy() for number, variable in enumerate(_variables(model))}
+    header = json.dumps(
+        {
+            "fingerprint": fingerprint,
+            "records": [asdict(record) for record in records],
+            "num_averaged": kept.mean.count,
+            "num_best": len(kept.best),
+        }
+    )
+    variables = [variable.numpy() for variable in _variables(model)]
+    arrays = {
+        f"{name}_{number}": array
+        for name, group in (("variable", variables), ("mean", kept.mean.weights), ("best", kept.best))
+        for number, array in enumerate(group)
+    }
     write_atomically(
         folder / STATE, lambda path: np.savez(path, header=np.frombuffer(header.encode(), np.uint8), **arrays)
     )
@@ -83,21 +116,27 @@ def check_state(folder: Path, fingerprint: str) -> None:
         _read_state(folder, fingerprint)
 
 
-def load_state(folder: Path, model: keras.Model, fingerprint: str) -> list[Record]:
-    """Puts the model where the last round left it; a folder without a state gives no records.
+def load_state(folder: Path, model: keras.Model, fingerprint: str) -> tuple[list[Record], Kept]:
+    """Puts the model where the last round left it.
+
+    Returns:
+        The records of the rounds that are done, and what was kept; both empty for a folder without a state.
 
     Raises:
         SiameseError: the folder holds a training with other settings or other photos, or the state is damaged.
     """
     if not (folder / STATE).is_file():
-        return []
-    records, arrays = _read_state(folder, fingerprint)
+        return [], Kept()
+    header, arrays = _read_state(folder, fingerprint)
     for number, variable in enumerate(_variables(model)):
         variable.assign(arrays[f"variable_{number}"])
-    return [Record(**record) for record in records]
+    count = header["num_averaged"]
+    mean = RunningMean(count, [arrays[f"mean_{number}"] for number in range(len(model.weights) if count else 0)])
+    best = [arrays[f"best_{number}"] for number in range(header["num_best"])]
+    return [Record(**record) for record in header["records"]], Kept(mean, best)
 
 
-def _read_state(folder: Path, fingerprint: str) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+def _read_state(folder: Path, fingerprint: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         with (folder / STATE).open("rb") as file, np.load(file, allow_pickle=False) as state:
             header = json.loads(state["header"].tobytes())
@@ -109,7 +148,7 @@ def _read_state(folder: Path, fingerprint: str) -> tuple[list[dict[str, Any]], d
             f"{folder}: a run folder belongs to one training. Received: other settings or other photos than those it "
             "was started with. Choose another run folder, or delete this one to start again."
         )
-    return header["records"], arrays
+    return header, arrays
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamese.batches import BatchPlan, PairBatches, plan_pairs, plan_walk, walk
+from siamese.batches import BatchPlan, PairBatches, mirrored, plan_pairs, plan_walk, walk
 from siamese.candidates import MatrixScores
 from siamese.mining import NegativeMiner
 from siamese.pairs import Pairs, positive_pairs
@@ -12,7 +12,7 @@ from siamese.settings import MiningSettings
 seeds = st.integers(0, 2**32 - 1)
 
 
-def plan_of(identity, *, seed=0, batch_size=8, pairs_per_image=4, group=None, limit=None):
+def plan_of(identity, *, seed=0, batch_size=8, pairs_per_image=4, group=None, limit=None, random_share=0.5):
     rng = np.random.default_rng(seed)
     group = identity if group is None else group
     scores = rng.normal(size=(len(identity),) * 2).astype(np.float32)
@@ -30,6 +30,7 @@ def plan_of(identity, *, seed=0, batch_size=8, pairs_per_image=4, group=None, li
         limit=np.full(len(identity), np.inf) if limit is None else limit,
         batch_size=batch_size,
         pairs_per_image=pairs_per_image,
+        random_share=random_share,
         rng=rng,
     )
     return plan, scores
@@ -93,15 +94,44 @@ def test_a_batch_of_one_target_alone_weighs_one_everywhere():
     assert np.array_equal(plan.weight, np.ones_like(plan.weight))
 
 
-def test_a_walked_batch_compares_its_highest_scored_negatives():
+def negatives_of(plan):
+    left, right = (side[plan.target == 0] for side in ends(plan))
+    return {frozenset(pair) for pair in zip(left.tolist(), right.tolist(), strict=True)}
+
+
+def assigned_of(identity, seed=0):
+    """The hard negatives that `plan_of` walks along."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(len(identity),) * 2).astype(np.float32)
+    miner = NegativeMiner(MatrixScores(scores + scores.T), identity, noise=0, seed=[seed], settings=MiningSettings())
+    drawn = miner.draw()
+    return {frozenset(pair) for pair in zip(drawn.left.tolist(), drawn.right.tolist(), strict=True)}
+
+
+def test_a_walked_batch_compares_the_assigned_negatives_and_then_the_highest_scored():
     identity = np.repeat(np.arange(8), 2)
-    plan, scores = plan_of(identity, batch_size=16, pairs_per_image=2)
-    left, right = (side[0] for side in ends(plan))
-    negatives = {frozenset(pair) for pair in zip(left.tolist(), right.tolist(), strict=True)}
-    batch = plan.images[0]
-    every = [(a, b) for i, a in enumerate(batch) for b in batch[i + 1 :] if identity[a] != identity[b]]
-    hardest = sorted(every, key=lambda pair: -scores[pair])[:12]  # half of the 32 - 8 places
-    assert {frozenset((int(a), int(b))) for a, b in hardest} <= negatives
+    plan, scores = plan_of(identity, batch_size=16, pairs_per_image=2, random_share=0.0)
+    assigned = assigned_of(identity)
+    others = [(a, b) for a in range(16) for b in range(a) if identity[a] != identity[b] and {a, b} not in assigned]
+    hardest = sorted(others, key=lambda pair: -scores[pair])[: 32 - 8 - len(assigned)]
+    assert negatives_of(plan) == assigned | {frozenset(pair) for pair in hardest}
+
+
+@given(seeds)
+def test_the_random_share_of_the_negatives_is_not_chosen_by_score(seed):
+    identity = np.repeat(np.arange(8), 2)
+    plan, _ = plan_of(identity, seed=seed, batch_size=16, pairs_per_image=4, random_share=0.5)
+    assert assigned_of(identity, seed) <= negatives_of(plan)
+    assert len(negatives_of(plan)) == 64 - 8
+
+
+def test_an_individual_is_mirrored_as_a_whole_or_not_at_all(rng):
+    identity, images = np.repeat(np.arange(6), 4), np.stack([rng.permutation(24) for _ in range(50)])
+    flips = mirrored(images, identity, 0.5, rng=rng)
+    for batch, flip in zip(identity[images], flips, strict=True):
+        assert all(len(set(flip[batch == code])) == 1 for code in range(6))
+    assert 0.4 < flips.mean() < 0.6
+    assert not mirrored(images, identity, 0.0, rng=rng).any()
 
 
 def test_pairs_of_one_animal_but_another_group_are_not_compared():

@@ -139,6 +139,45 @@ def test_a_full_disk_at_the_start_gives_a_sentence(
         train(small_collection, tiny_settings, tmp_path / "run", listener)
 
 
+def test_the_final_rounds_train_a_second_model_on_all_named_photos_and_leave_the_evaluated_one(
+    small_collection, tiny_settings, tmp_path, finished_run, listener
+):
+    settings = changed(tiny_settings, training={"final_rounds": 1})
+    train(small_collection, settings, tmp_path, listener)
+    encoders = [
+        load_model(folder).encoder.get_weights() for folder in (finished_run.folder / "model", tmp_path / "model")
+    ]
+    assert all(np.array_equal(one, other) for one, other in zip(*encoders, strict=True))
+    final = load_model(tmp_path / "final" / "model")
+    assert not np.array_equal(final.encoder.get_weights()[0], encoders[0][0])
+    assert final.decision == load_model(tmp_path / "model").decision
+    assert "nothing is left to measure it on" in (tmp_path / "final" / "model" / "model_card.md").read_text()
+    assert len(load_catalog(tmp_path / "final" / "catalog")) == 42  # the test's photos too
+    assert listener.records[-2:] == [(2, 2), (1, 1)]
+
+
+def test_validated_rounds_are_kept_in_the_history_and_early_stopping_ends_the_training(
+    small_collection, tiny_settings, tmp_path, listener
+):
+    rules = {
+        "validate_every": 1,
+        "early_stop": {"patience": 1, "min_delta": 1.0},
+    }  # nothing is gain enough after round 1
+    phase = {"rounds": 5, "learning_rate": 0.002, "noise": 10}
+    train(small_collection, changed(tiny_settings, training={**rules, "schedule": [phase]}), tmp_path, listener)
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert len(history) == 2
+    assert history["validation_map5"].between(0, 1).all()
+    assert (history["validation_top1"] <= history["validation_map5"]).all()
+
+
+def test_with_validation_the_protocol_decides_the_training_too(small_collection, tiny_settings, tmp_path, listener):
+    validating = changed(tiny_settings, training={"validate_every": 1})
+    train(small_collection, validating, tmp_path, listener)
+    with pytest.raises(SiameseError, match="other settings or other photos"):
+        train(small_collection, changed(validating, evaluation={"must_differ": ["image_id"]}), tmp_path, listener)
+
+
 def test_other_settings_are_refused_and_leave_the_run_as_it_was(own_run, small_collection, tiny_settings, listener):
     before = snapshot(own_run)
     other = changed(tiny_settings, preprocessing={"height": 24}, training={"seed": 5})
@@ -212,7 +251,7 @@ def test_a_collection_that_cannot_be_trained_on_is_told(
         ),
         ({"training": {"min_photos": 3}}, ManifestError, "at least two individuals with 3 photos each. Received: 0"),
         ({"preprocessing": {"height": 8}, "encoder": {"stem_stride": 16}}, SettingsError, "at least 16 pixels high"),
-        ({"encoder": {"stripes": 3}}, SettingsError, "`encoder.stripes` must divide the width"),
+        ({"encoder": {"stripes": 9}}, SettingsError, "`encoder.stripes` must be at most the width"),
         ({"augmentation": {"new_identities": ["turn90"]}}, SettingsError, "`turn90` needs square images"),
         ({"evaluation": {"must_share": ["flank"]}}, ManifestError, "ask for the column `flank`"),
         (

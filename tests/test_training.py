@@ -8,13 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siamese.augment import Augment
-from siamese.errors import InfeasiblePairing, SiameseError
+from siamese.errors import InfeasiblePairing, SettingsError, SiameseError
 from siamese.models.comparator import Comparator
 from siamese.models.encoder import build_encoder
 from siamese.models.pair_model import PairModel
 from siamese.recipes import resolve_settings
-from siamese.settings import AugmentationSettings, EncoderSettings, MiningSettings, PhaseSettings, TrainingSettings
-from siamese.training import Trainer, TrainingImages, choose_images, rounds_of, with_turns
+from siamese.schedules import rounds_of
+from siamese.settings import (
+    AdaptiveNoiseSettings,
+    AugmentationSettings,
+    EarlyStopSettings,
+    EncoderSettings,
+    MiningSettings,
+    PhaseSettings,
+    PlateauSettings,
+    TrainingSettings,
+)
+from siamese.training import Trainer
+from siamese.training_images import TrainingImages, choose_images, photos_of, with_turns
 
 IDENTITY = np.repeat(np.arange(5), 4)
 TWO_ROUNDS = TrainingSettings(
@@ -133,25 +144,6 @@ def test_turned_copies_are_named_after_their_photo():
 # the schedule
 
 
-def test_rounds_are_counted_through_the_phases_and_values_run_in_equal_ratios():
-    rounds = rounds_of(
-        [
-            PhaseSettings(rounds=1, epochs_per_round=10, noise=1000),
-            PhaseSettings(rounds=3, learning_rate=1e-2, final_learning_rate=1e-4, noise=8, final_noise=2, l2=1e-3),
-        ]
-    )
-    assert [this.number for this in rounds] == [1, 2, 3, 4]
-    assert [this.phase for this in rounds] == [1, 2, 2, 2]
-    assert [this.epochs for this in rounds] == [10, 1, 1, 1]
-    assert [this.noise for this in rounds] == pytest.approx([1000, 8, 4, 2])
-    assert [this.learning_rate for this in rounds] == pytest.approx([64e-5, 1e-2, 1e-3, 1e-4])
-    assert [this.l2 for this in rounds] == [0, 1e-3, 1e-3, 1e-3]
-
-
-def test_one_round_takes_the_first_value():
-    assert rounds_of([PhaseSettings(rounds=1, noise=8, final_noise=2)])[0].noise == 8
-
-
 def test_the_400_epochs_of_the_humpback_kernel_are_a_recipe():
     settings = resolve_settings("humpback_400", None, [])
     rounds = rounds_of(settings.training.schedule)
@@ -212,6 +204,14 @@ def test_a_round_takes_at_most_so_many_images_and_whole_groups_but_for_the_large
     cut = [code for code in taken if code >= 0 and taken[code] < min(sizes[code], max(2, limit // 8))]
     assert len(cut) <= 1
     assert all(count <= max(2, limit // 8) for code, count in taken.items() if code >= 0)
+
+
+@given(group=st.lists(st.integers(-1, 6), min_size=4, max_size=60).map(np.array), least=st.integers(1, 5))
+def test_individuals_with_few_photos_wait_and_unknown_ones_never_do(group, least):
+    chosen = choose_images(group, group, None, min_photos=least, rng=np.random.default_rng(0))
+    sizes = Counter(group.tolist())
+    assert chosen.tolist() == [row for row, code in enumerate(group) if code < 0 or sizes[code] >= least]
+    assert all(photos_of(group)[row] == sizes[code] for row, code in enumerate(group) if code >= 0)
 
 
 def test_every_round_chooses_anew(rng):
@@ -321,6 +321,134 @@ def test_a_strong_l2_penalty_shrinks_the_kernels():
         return sum(float((weight.numpy() ** 2).sum()) for weight in kernels)
 
     assert size(1.0) < size(0.0)
+
+
+# rules that look at the rounds before
+
+
+class Scripted:
+    """A validation that gives values of a list, and remembers the weights it saw."""
+
+    def __init__(self, values):
+        self.values, self.seen, self.trainer = list(values), [], None
+
+    def __call__(self):
+        self.seen.append(weights_of(self.trainer))
+        return {"validation_map5": self.values[len(self.seen) - 1], "validation_top1": 0.5}
+
+
+def run_with(folder, values, *, interrupt_after=None, **changes):
+    """Trains with a validation that gives these values, and returns the trainer and the records."""
+    validate, records = Scripted(values), []
+    settings = TWO_ROUNDS.model_copy(update={"validate_every": 1, **changes})
+    trainer = validate.trainer = make_trainer(settings, validate=validate)
+
+    def on_round(record):
+        records.append(record)
+        if record.round == interrupt_after:
+            raise KeyboardInterrupt
+
+    trainer.train(folder, fingerprint="x", on_round=on_round)
+    return trainer, records
+
+
+def rounds(count, **values):
+    return (PhaseSettings(rounds=count, learning_rate=1e-3, noise=1, **values),)
+
+
+def test_early_stopping_ends_without_gain_and_keeps_the_best_weights(tmp_path):
+    stopping = {"early_stop": EarlyStopSettings(patience=2), "schedule": rounds(6)}
+    trainer, records = run_with(tmp_path, [0.2, 0.5, 0.4, 0.3, 0.9, 0.9], **stopping)
+    assert [record.validation_map5 for record in records] == [0.2, 0.5, 0.4, 0.3]
+    assert same(weights_of(trainer), trainer.validate.seen[1])
+    again, _ = run_with(tmp_path, [], **stopping)  # a finished run keeps them too
+    assert same(weights_of(again), weights_of(trainer))
+
+
+def test_a_plateau_lowers_the_rate_and_an_interruption_changes_nothing(tmp_path):
+    rules = {"plateau": PlateauSettings(patience=1, factor=0.1), "schedule": rounds(4)}
+    trainer, records = run_with(tmp_path / "whole", [0.5, 0.4, 0.6, 0.6], **rules)
+    assert [record.learning_rate for record in records] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
+    with pytest.raises(KeyboardInterrupt):
+        run_with(tmp_path / "parts", [0.5, 0.4], interrupt_after=2, **rules)
+    resumed, records = run_with(tmp_path / "parts", [0.6, 0.6], **rules)
+    assert [record.learning_rate for record in records] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
+    assert same(weights_of(resumed), weights_of(trainer))
+
+
+def test_noise_that_adapts_follows_the_share_of_right_pairs(tmp_path):
+    easy = AdaptiveNoiseSettings(low=0.0, high=0.001, factor=0.5)  # any share is too high
+    _, records = run_with(tmp_path, [0.1] * 3, adaptive_noise=easy, schedule=rounds(3))
+    assert [record.noise for record in records] == pytest.approx([1, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("averaging", ["swa", "ema"])
+def test_averaged_weights_are_kept_and_an_interruption_changes_nothing(tmp_path, averaging):
+    rules = {"averaging": averaging, "ema_momentum": 0.8, "schedule": rounds(3)}
+    last, _ = run_with(tmp_path / "last", [0.1] * 3, schedule=rounds(3))
+    whole, _ = run_with(tmp_path / "whole", [0.1] * 3, **rules)
+    assert not same(weights_of(whole), weights_of(last))
+    assert same(weights_of(whole), whole.validate.seen[-1])  # what was validated is what is kept
+    with pytest.raises(KeyboardInterrupt):
+        run_with(tmp_path / "parts", [0.1] * 2, interrupt_after=2, **rules)
+    resumed, _ = run_with(tmp_path / "parts", [0.1], **rules)
+    assert same(weights_of(resumed), weights_of(whole))
+
+
+def test_the_mean_over_the_rounds_is_the_mean_of_what_would_have_been_kept(tmp_path):
+    plain, _ = run_with(tmp_path / "plain", [0.1] * 3, schedule=rounds(3))
+    kernels = [weights[0] for weights in plain.validate.seen]
+    averaged, _ = run_with(tmp_path / "swa", [0.1] * 3, averaging="swa", schedule=rounds(3))
+    np.testing.assert_allclose(weights_of(averaged)[0], np.mean(kernels, axis=0), rtol=1e-5, atol=1e-7)
+
+
+def test_a_frozen_part_keeps_its_weights_until_a_later_phase(tmp_path):
+    schedule = (*rounds(1, frozen=("comparator",)), *rounds(1))
+    trainer, _ = run_with(tmp_path, [0.1] * 2, schedule=schedule)
+    before = [weight.numpy() for weight in make_trainer(TWO_ROUNDS).model.comparator.weights]
+    count = len(before)
+    assert same(trainer.validate.seen[0][-count:], before)
+    assert not same(trainer.validate.seen[1][-count:], before)
+
+
+def test_frequent_individuals_first(tmp_path):
+    images = draw_images(np.array([0] * 4 + [1] * 4 + [2] * 2 + [3] * 2))
+    schedule = (*rounds(1, min_photos=3), *rounds(1))
+    trainer = make_trainer(TWO_ROUNDS.model_copy(update={"schedule": schedule}), images)
+    records = [trainer.run_round(this) for this in rounds_of(schedule)]
+    assert [record.num_images for record in records] == [8, 12]
+
+
+def test_a_phase_that_no_individual_reaches_is_refused():
+    with pytest.raises(SettingsError, match="must be one that some individuals reach. Received: 9; the most photos of"):
+        make_trainer(TWO_ROUNDS.model_copy(update={"schedule": rounds(1, min_photos=9)}))
+
+
+def test_a_round_may_look_at_smaller_images():
+    schedule = (*rounds(1, image_scale=0.5), *rounds(1))
+    trainer = make_trainer(TWO_ROUNDS.model_copy(update={"schedule": schedule}))
+    seen = [weights_of(trainer)]
+    for this in rounds_of(schedule):
+        trainer.run_round(this)
+        assert trainer.model.scale == this.settings.image_scale
+        seen.append(weights_of(trainer))
+        assert not same(seen[-2], seen[-1])
+    assert trainer.model.encoder.input_shape == (None, 16, 32, 1)
+
+
+def test_a_scale_that_is_too_small_is_told_before_anything_is_trained():
+    with pytest.raises(SettingsError, match="too small|at least"):
+        make_trainer(TWO_ROUNDS.model_copy(update={"schedule": (*rounds(1), *rounds(1, image_scale=0.05))}))
+
+
+def test_mirrored_individuals_train_and_change_what_is_learned():
+    weights = [weights_of(one_round(pair_flips=share)[0]) for share in (0.0, 0.5)]
+    assert not same(*weights)
+
+
+def test_validation_without_anything_that_validates_is_refused():
+    with pytest.raises(SettingsError, match="`validate_every` must be none where nothing validates"):
+        make_trainer(TWO_ROUNDS.model_copy(update={"validate_every": 1}))
 
 
 def test_an_individual_with_over_half_of_the_photos_is_refused():

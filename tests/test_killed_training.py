@@ -1,0 +1,78 @@
+"""A training that is killed at random moments, as by a dead battery, ends as one that was not."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+NUM_KILLS = int(os.environ.get("SIAMESE_KILLS", "2"))  # of one training; each costs a start of the program
+NUM_ROUNDS = 12
+FINISHED = re.compile(r"^round +(\d+)/", re.MULTILINE)
+DECISIVE = ["round", "noise", "learning_rate", "num_encoded", "loss", "accuracy", "mean_score", "correct_pairs"]
+
+
+@pytest.fixture(scope="module")
+def config(tiny_settings, tmp_path_factory):
+    values = tiny_settings.model_dump(mode="json", exclude_defaults=True)
+    values["training"]["schedule"] = [{"rounds": NUM_ROUNDS, "learning_rate": 0.002, "noise": 10, "final_noise": 1}]
+    values["training"]["averaging"] = "swa"  # its state must survive too
+    path = tmp_path_factory.mktemp("config") / "config.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+def start(collection, config, run, log):
+    program = [sys.executable, "-c", "from siamese.cli import main; main()", "train", "--manifest", str(collection)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*program, "--config", str(config), "--run", str(run)], stdout=log, stderr=log, env=environment
+    )
+
+
+def weights_in(run):
+    encoder = keras.models.load_model(run / "model" / "encoder.keras", safe_mode=True)
+    return [weight.numpy() for weight in encoder.weights]
+
+
+def rounds_kept(run):
+    if not (run / "state.npz").is_file():
+        return 0
+    with np.load(run / "state.npz", allow_pickle=False) as state:
+        return len(json.loads(state["header"].tobytes())["records"])
+
+
+def test_a_training_killed_at_random_moments_ends_with_the_same_weights(small_collection, config, tmp_path):
+    whole, killed, draw = tmp_path / "whole", tmp_path / "killed", random.Random(os.environ.get("SIAMESE_KILLS", "2"))
+    with (tmp_path / "log.txt").open("w") as log:
+        began = time.perf_counter()
+        assert start(small_collection, config, whole, log).wait() == 0
+        seconds = time.perf_counter() - began
+    lost = []
+    for kill in range(NUM_KILLS):
+        log_path = tmp_path / f"log{kill}.txt"
+        with log_path.open("w") as log:
+            process = start(small_collection, config, killed, log)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(draw.uniform(0.1, 0.9) * seconds)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        told = [int(number) for number in FINISHED.findall(log_path.read_text())]
+        lost.append(max(told, default=0) - rounds_kept(killed))
+    assert max(lost) <= 0, "a round that was told as finished must be kept"
+    with (tmp_path / "log.txt").open("a") as log:
+        assert start(small_collection, config, killed, log).wait() == 0
+    for one, other in zip(weights_in(whole), weights_in(killed), strict=True):
+        assert np.array_equal(one, other)
+    histories = [pd.read_csv(run / "history.csv")[DECISIVE] for run in (whole, killed)]
+    assert histories[0].equals(histories[1])
+    assert (killed / "report" / "summary.md").is_file()
