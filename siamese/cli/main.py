@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from siamese.cli import bench, data
+from siamese.cli import bench, data, runs, study
 from siamese.cli.options import AsJson, Config, Recipe, Values
 from siamese.cli.quiet import quiet_import
 from siamese.errors import SiameseError
@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
+app.add_typer(runs.app, name="runs")
+app.add_typer(study.app, name="study")
 
 ModelFolder = Annotated[Path, typer.Option("--model", help="Model folder that training wrote, as runs/flukes/model.")]
 
@@ -48,8 +50,14 @@ def _options(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 @app.command()
 def train(
-    manifest: Annotated[Path, typer.Option(help="Manifest CSV, or a folder with one sub-folder for each individual.")],
     run: Annotated[Path, typer.Option(help="Run folder; an interrupted run in it goes on.")],
+    manifest: Annotated[
+        Path | None, typer.Option(help="Manifest CSV, or a folder with one sub-folder for each individual.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted run, with its own collection and settings.")
+    ] = False,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Keep the run in MLflow too, on this disk.")] = False,
     recipe: Recipe = None,
     config: Config = None,
     values: Values = None,
@@ -57,17 +65,26 @@ def train(
 ) -> None:
     """Train a model on a collection, evaluate it on its held-out photos and write a report."""
     from siamese.recipes import resolve_settings
+    from siamese.run_folder import LOG, to_resume
 
     settings = resolve_settings(recipe, config, values or [])
+    if resume:
+        interrupted = to_resume(run, settings, manifest)
+        manifest, settings = interrupted.source, interrupted.settings
+    if manifest is None:
+        raise SiameseError("`--manifest` must name a collection. Received: none. Give it, or --resume to go on.")
     with quiet_import():
         from siamese.cli.progress import ConsoleListener
         from siamese.pipeline import result_lines
-        from siamese.pipeline import train as run_training
+        from siamese.tracking import MLflowTracker, tracked_training
 
-    with ConsoleListener() as listener:
-        metrics = run_training(manifest, settings, run, listener)
+        trackers = [MLflowTracker(run)] if mlflow else []
+    with ConsoleListener(run / LOG) as listener:
+        metrics = tracked_training(manifest, settings, run, listener, trackers)
     print(json.dumps(_read_metrics(run)) if as_json else result_lines(metrics))
     listener.say(f"Model: {run / 'model'}. Report with pictures: {run / 'report'}. {metrics['seconds']:.0f} seconds.")
+    for tracker in trackers:
+        listener.say(f"MLflow: mlflow ui --backend-store-uri {tracker.tracking_uri}")
 
 
 @app.command()
