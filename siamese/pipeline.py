@@ -321,9 +321,7 @@ def _collect(checked: Checked, settings: Settings, folder: Path, listener: Liste
     return collection
 
 
-def training_images_of(
-    collection: Collection, settings: Settings, sides: Sequence[str] = ("train",)
-) -> TrainingImages:
+def training_images_of(collection: Collection, settings: Settings, sides: Sequence[str] = ("train",)) -> TrainingImages:
     """Returns what trains: the named photos of these sides of the split, and their turned copies."""
     names = collection.identity
     rows = np.flatnonzero(np.isin(collection.split, sides) & (names != ""))
