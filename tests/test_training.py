@@ -1,3 +1,5 @@
+import itertools
+import time
 from collections import Counter
 
 import keras
@@ -272,6 +274,16 @@ def test_an_interrupted_training_that_goes_on_ends_with_the_same_weights_to_the_
     assert [record.round for record in resumed.records] == [1, 2]
     columns = ["round", "noise", "loss", "accuracy", "mean_score", "correct_pairs", "num_encoded"]
     assert resumed.history[columns].equals(story.history[columns])
+
+
+def test_a_clock_that_jumps_changes_nothing(uninterrupted, tmp_path, monkeypatch):
+    days = itertools.count(2e9, -86_400)  # a day back at every look
+    monkeypatch.setattr(time, "time", lambda: next(days))
+    story, _ = uninterrupted
+    again = Story().run(tmp_path)
+    assert same(again.weights[-1], story.weights[-1])
+    assert next(days) < 2e9 - 86_400  # it was looked at
+    assert (again.history.filter(like="seconds_") >= 0).all(axis=None)
 
 
 def test_a_finished_training_does_not_train_again(uninterrupted):
