@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+
+from siamese.models.storage import load_model
 
 NUM_KILLS = int(os.environ.get("SIAMESE_KILLS", "2"))  # of one training; each costs a start of the program
 NUM_ROUNDS = 12
@@ -40,8 +41,8 @@ def start(collection, config, run, log):
 
 
 def weights_in(run):
-    encoder = keras.models.load_model(run / "model" / "encoder.keras", safe_mode=True)
-    return [weight.numpy() for weight in encoder.weights]
+    model = load_model(run / "model")
+    return [*model.encoder.get_weights(), *model.comparator.get_weights()]
 
 
 def rounds_kept(run):
