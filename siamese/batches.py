@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import keras
 import numpy as np
 
 from siamese.candidates import PairScores
@@ -37,12 +36,11 @@ class BatchPlan:
         return len(self.images)
 
 
-class PairBatches(keras.utils.PyDataset):
+class PairBatches:
     """Reads the images of one batch of a plan; nothing else, so a batch is a function of its index."""
 
-    def __init__(self, plan: BatchPlan, read: Callable[[np.ndarray], np.ndarray], **kwargs: Any) -> None:
-        """Takes a plan and a function from image indices to `uint8` images; `kwargs` go to `PyDataset`."""
-        super().__init__(**kwargs)
+    def __init__(self, plan: BatchPlan, read: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Takes a plan and a function from image indices to `uint8` images."""
         self.plan, self.read = plan, read
 
     def __len__(self) -> int:
@@ -51,7 +49,7 @@ class PairBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         plan = self.plan
         images = self.read(plan.images[index])
-        if plan.mirror is not None:
+        if plan.mirror is not None and plan.mirror[index].any():
             images = np.where(plan.mirror[index][:, None, None, None], images[:, :, ::-1], images)
         inputs = {"images": images, "left": plan.left[index], "right": plan.right[index]}
         return inputs, plan.target[index][:, None], plan.weight[index]

@@ -204,6 +204,7 @@ def _fit_on_all(
 
 def _validation(collection: Collection, model: PairModel, settings: Settings) -> Validation:
     side = collection.side("validation", settings)
+    side = replace(side, queries=side.queries[collection.truth(side) != ""])  # no other has a right answer
     allowed = collection.allowed(side, settings.evaluation)
     return Validation(model, collection.store.read, side.queries, side.catalog, collection.identity, allowed)
 

@@ -325,6 +325,16 @@ def check_scores(scores: np.ndarray, num_catalog: int, allowed: np.ndarray | Non
         )
 
 
+def reciprocal_ranks(ranks: np.ndarray, *, k: int) -> np.ndarray:
+    """Returns what each rank, from 1 on, adds to MAP@k: 1 / rank up to rank k, 0 behind it.
+
+    Example:
+    >>> reciprocal_ranks(np.array([1, 2, 6]), k=5).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    return np.where(ranks <= k, 1 / ranks, 0.0)
+
+
 def check_length(name: str, values: np.ndarray, num_queries: int) -> np.ndarray:
     """Returns the values as an object array `(num_queries,)`, or raises a `SiameseError`."""
     values = np.asarray(values, dtype=object)

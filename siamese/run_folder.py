@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from siamese.errors import DiskError, SiameseError
 from siamese.files import write_atomically
 from siamese.settings import Settings, read_settings, write_settings
+from siamese.version import installed_version
 
 fcntl: Any
 try:
@@ -152,13 +152,10 @@ def is_held(folder: Path) -> bool:
 
 
 def _facts_now(source: Path, settings: Settings) -> RunFacts:
-    installed = "unknown"
-    with suppress(PackageNotFoundError):  # used from a folder
-        installed = version("siamese")
     return RunFacts(
         source=str(Path(source).absolute()),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        version=installed,
+        version=installed_version(),
         host=socket.gethostname(),
         pid=os.getpid(),
         seed=settings.training.seed,

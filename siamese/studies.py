@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,11 +31,12 @@ from siamese.pseudo_labels import (
     with_pseudo_labels,
 )
 from siamese.ranking import Ranking
+from siamese.run_folder import SETTINGS
 from siamese.scoring import Embedder
 from siamese.settings import PhaseSettings, Settings, read_settings
 from siamese.store import open_store
 from siamese.training import OnProgress, Trainer
-from siamese.training_state import STATE, load_state
+from siamese.training_state import STATE, load_state, read_fingerprint
 
 WITHOUT_VALIDATION: dict[str, Any] = {"validate_every": None, "early_stop": None}  # a study has no rounds to judge
 ANSWERS = 3  # of each query: two identities beside the new individual
@@ -68,7 +67,7 @@ def study_noise(
     Raises:
         SiameseError: the folder holds no training with a finished round, or one of another version; or a K is under 0.
     """
-    settings = read_settings(folder / "settings.yaml")
+    settings = read_settings(folder / SETTINGS)
     with _open_collection(folder, settings) as collection:
         trainer, phase = _load_trainer(folder, settings, collection, on_stage)
         return noise_study(trainer, noises, phase=phase, seeds=seeds, on_progress=on_progress)
@@ -90,7 +89,7 @@ def study_pseudo_labels(folder: Path, *, precision: float, queries: Path | None 
         SiameseError: no cut reaches the precision, there is nothing to ask about, the photos are unlike the
             validation's (see `check_alike`), the folder holds no finished run, or a photo from outside is in the run.
     """
-    settings = read_settings(folder / "settings.yaml")
+    settings = read_settings(folder / SETTINGS)
     manifest = read_manifest(folder / "manifest.csv", check_files=False)
     outside = None if queries is None else _unknown_photos(queries, manifest)
     with _open_collection(folder, settings) as collection:
@@ -129,7 +128,7 @@ def _load_trainer(
     training = settings.training.model_copy(update=WITHOUT_VALIDATION)
     trainer = Trainer(model, training_images_of(collection, settings), training, on_stage)
     try:
-        records, _ = load_state(folder, model, _fingerprint(folder))
+        records, _ = load_state(folder, model, read_fingerprint(folder))
         last = records[-1]
         phase = settings.training.schedule[last.phase - 1]
     except SiameseError:
@@ -140,18 +139,6 @@ def _load_trainer(
             "model or version. Take the settings that the run was started with, or train it anew."
         ) from error
     return trainer, phase.model_copy(update={"learning_rate": last.learning_rate})
-
-
-def _fingerprint(folder: Path) -> str:
-    """Reads which training a state belongs to."""
-    try:
-        with (folder / STATE).open("rb") as file, np.load(file, allow_pickle=False) as state:
-            return str(json.loads(state["header"].tobytes())["fingerprint"])
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise SiameseError(
-            f"{folder / STATE}: there must be the state of a training. Received: {error}. "
-            "Give a run folder in which at least one round was trained."
-        ) from error
 
 
 def _unknown_photos(queries: Path, manifest: Manifest) -> Manifest:
@@ -181,8 +168,7 @@ def _own_queries(manifest: Manifest, folder: Path) -> np.ndarray:
 
 
 def _known_and_validation(collection: Collection) -> tuple[np.ndarray, np.ndarray]:
-    known = np.isin(collection.split, ASKED_SPLITS) & (collection.identity != "")
-    known &= collection.manifest.column(PSEUDO_LABEL) != "true"
+    known = np.isin(collection.split, ASKED_SPLITS) & collection.is_known
     return np.flatnonzero(known), np.flatnonzero(collection.split == "validation")
 
 

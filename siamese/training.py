@@ -137,7 +137,7 @@ class Trainer:
         chosen = choose_images(images.identity, images.group, limit, min_photos=phase.min_photos, rng=rng)
         record = Record(this.number, this.phase, this.learning_rate, noise, this.l2, len(chosen))
         self._prepare(this)
-        scores = self._score(chosen, record, phase.image_scale)
+        scores = self._score(chosen, record)
         with _Seconds(record, "seconds_score"):
             miner = self._mine(scores, chosen, this, noise)
         sample = rng.permutation(len(chosen))[:MEAN_SCORE_IMAGES]
@@ -207,13 +207,13 @@ class Trainer:
 
     def _prepare(self, this: Round) -> None:
         set_frozen(self.model, this.settings.frozen)
+        self.model.look_at(this.settings.image_scale)
         self.model.l2.assign(this.l2)
         self.model.augment.generator.state.assign([self.settings.seed, this.number])
 
-    def _score(self, chosen: np.ndarray, record: Record, scale: float) -> PairScores:
+    def _score(self, chosen: np.ndarray, record: Record) -> PairScores:
         with _Seconds(record, "seconds_embed"):
-            self.model.look_at(scale)
-            embeddings = self._embedders[scale].embed(
+            embeddings = self._embedders[self.model.scale].embed(
                 lambda index: self.images.read(chosen[index]),
                 len(chosen),
                 lambda done, total: self.on_progress("embed", done, total),

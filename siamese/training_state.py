@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from siamese.files import write_atomically
 from siamese.models.averaging import RunningMean
 
 STATE = "state.npz"
+UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)  # what a damaged state raises
 
 
 @dataclass
@@ -116,6 +118,22 @@ def check_state(folder: Path, fingerprint: str) -> None:
         _read_state(folder, fingerprint)
 
 
+def read_fingerprint(folder: Path) -> str:
+    """Reads which training the state in a folder belongs to.
+
+    Raises:
+        SiameseError: there is no state, or a damaged one.
+    """
+    try:
+        with _opened(folder) as state:
+            return str(_header(state)["fingerprint"])
+    except UNREADABLE as error:
+        raise SiameseError(
+            f"{folder / STATE}: there must be the state of a training. Received: {error}. "
+            "Give a run folder in which at least one round was trained."
+        ) from error
+
+
 def load_state(folder: Path, model: keras.Model, fingerprint: str) -> tuple[list[Record], Kept]:
     """Puts the model where the last round left it.
 
@@ -138,10 +156,9 @@ def load_state(folder: Path, model: keras.Model, fingerprint: str) -> tuple[list
 
 def _read_state(folder: Path, fingerprint: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
-        with (folder / STATE).open("rb") as file, np.load(file, allow_pickle=False) as state:
-            header = json.loads(state["header"].tobytes())
-            arrays = {name: state[name] for name in state.files}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        with _opened(folder) as state:
+            header, arrays = _header(state), {name: state[name] for name in state.files}
+    except UNREADABLE as error:
         raise SiameseError(f"{folder / STATE}: the state is damaged ({error}). Delete it to start again.") from error
     if header["fingerprint"] != fingerprint:
         raise SiameseError(
@@ -149,6 +166,16 @@ def _read_state(folder: Path, fingerprint: str) -> tuple[dict[str, Any], dict[st
             "was started with. Choose another run folder, or delete this one to start again."
         )
     return header, arrays
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[Any]:
+    with (folder / STATE).open("rb") as file, np.load(file, allow_pickle=False) as state:
+        yield state
+
+
+def _header(state: Any) -> dict[str, Any]:
+    return json.loads(state["header"].tobytes())
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from siamese.models.pair_model import PairModel
-from siamese.ranking import identity_scores
+from siamese.ranking import identity_scores, reciprocal_ranks
 from siamese.scoring import Embedder, Read, score_matrix
 
 
@@ -46,5 +46,5 @@ class Validation:
         ranks = ranks[ranks > 0]
         if not len(ranks):
             return {"validation_map5": np.nan, "validation_top1": np.nan}
-        map5 = float(np.mean(np.where(ranks <= 5, 1 / ranks, 0)))
+        map5 = float(np.mean(reciprocal_ranks(ranks, k=5)))
         return {"validation_map5": map5, "validation_top1": float(np.mean(ranks == 1))}

@@ -210,6 +210,14 @@ def test_the_same_seed_plans_the_same_batches(seed):
         assert np.array_equal(getattr(first, name), getattr(second, name))
 
 
+def test_mirrored_images_are_read_mirrored_and_the_others_as_they_are(rng):
+    photos = rng.integers(0, 256, (4, 3, 5, 1)).astype(np.uint8)
+    row = np.zeros((1, 1))
+    plan = BatchPlan(np.array([[2, 0, 3]]), row, row, row, row, np.array([[True, False, True]]))
+    images = PairBatches(plan, lambda index: photos[index])[0][0]["images"]
+    assert np.array_equal(images, np.stack([photos[2][:, ::-1], photos[0], photos[3][:, ::-1]]))
+
+
 def test_a_batch_is_a_function_of_its_index():
     photos = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 1), np.uint8)
     plan = BatchPlan(

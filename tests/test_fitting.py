@@ -1,6 +1,7 @@
 import threading
 import time
 
+import keras
 import numpy as np
 import pytest
 
@@ -11,6 +12,14 @@ from siamese.models.pair_model import build_pair_model, compile_pair_model
 
 NUM_BATCHES, RATES = 5, np.linspace(3e-3, 1e-3, 5)
 PHOTOS = np.random.default_rng(1).integers(0, 256, (20, 16, 32, 1)).astype(np.uint8)
+
+
+class KerasBatches(PairBatches, keras.utils.PyDataset):
+    """The batches of a plan in the form that Keras's `fit` takes."""
+
+    def __init__(self, plan, read):
+        keras.utils.PyDataset.__init__(self)
+        PairBatches.__init__(self, plan, read)
 
 
 def draw_plan(seed=0, num_batches=NUM_BATCHES):
@@ -60,7 +69,7 @@ def test_an_epoch_does_what_keras_does_with_the_same_batches(restart, tiny_setti
     plan, ours, other = draw_plan(), restart(), make_model(tiny_settings)
     told = fit_plan(ours, plan, read, np.full(NUM_BATCHES, 2e-3))
     other.optimizer.learning_rate.assign(2e-3)
-    history = other.fit(PairBatches(plan, read), shuffle=False, verbose=0).history
+    history = other.fit(KerasBatches(plan, read), shuffle=False, verbose=0).history
     assert told == pytest.approx({name: values[-1] for name, values in history.items()}, rel=1e-4)
     for one, two in zip(ours.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-4)

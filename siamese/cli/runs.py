@@ -81,14 +81,15 @@ def compare(
     compared = [read_run(folder) for folder in runs]
     _tell([problem for run in compared for problem in run.problems])
     table, settings = runs_table(compared), compare_settings(compared)
+    drawn = curves(compared, metric, against=against) if out or as_json else None
     if out:
-        figure = curves_figure(curves(compared, metric, against=against))
+        figure = curves_figure(drawn)
         write_atomically(out, lambda path: figure.savefig(path))
         _tell([f"Curves: {out}."])
     if as_json:
         numbers = {"metrics": table, "settings": settings}
         named = {name: dict(zip(part.index, _records(part), strict=True)) for name, part in numbers.items()}
-        print(json.dumps({**named, "curves": _records(curves(compared, metric, against=against))}))
+        print(json.dumps({**named, "curves": _records(drawn)}))
         return
     _print_table(settings.T, "setting")
     _print_table(table.drop(columns="started").T, "metric")

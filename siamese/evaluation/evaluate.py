@@ -19,6 +19,7 @@ from siamese.ranking import (
     check_top_k,
     identity_scores,
     rank_identities,
+    reciprocal_ranks,
 )
 
 CURVE_PLACES = 20  # length of the CMC curve that is kept for the report
@@ -114,7 +115,7 @@ def evaluate(
         ranking=ranking.first(top_k),
         metrics={
             **_answers(ranking, right, is_new, is_known),
-            "map5_closed": _mean(_within_five(table.ranks_of(right)[is_known])),
+            "map5_closed": _mean(reciprocal_ranks(table.ranks_of(right)[is_known], k=5)),
             "top1": float(curve[0]),
             "top5": float(curve[4]),
             "auc_new": auc_new(table.best()[is_new | is_known], is_new[is_new | is_known]),
@@ -150,10 +151,6 @@ def _counts(table: IdentityScores, is_new: np.ndarray, is_known: np.ndarray) -> 
         "num_identities": len(table.names),
         "num_unanswerable": int(np.sum(~is_new & ~is_known)),
     }
-
-
-def _within_five(ranks: np.ndarray) -> np.ndarray:
-    return np.where(ranks <= 5, 1 / ranks, 0.0)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from siamese.errors import DiskError, ModelFolderError
 from siamese.models.comparator import Comparator
 from siamese.models.encoder import FixedStandardise, GeneralisedMeanPooling, Standardise, Stripes
 from siamese.settings import Settings, read_settings, write_settings
+from siamese.version import installed_version
 
 FORMAT_VERSION = 1
 INDEX = "model.json"
@@ -132,8 +132,4 @@ def file_hash(path: Path) -> str:
 
 
 def _versions() -> dict[str, str]:
-    try:
-        siamese = version("siamese")
-    except PackageNotFoundError:
-        siamese = "unknown"
-    return {"siamese": siamese, "keras": keras.__version__}
+    return {"siamese": installed_version(), "keras": keras.__version__}
