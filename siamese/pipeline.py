@@ -6,7 +6,6 @@ import hashlib
 import json
 import resource
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,45 +14,48 @@ import numpy as np
 import pandas as pd
 
 from siamese.augment import turn_images
-from siamese.catalog import Catalog
 from siamese.checks.check import check_collection
 from siamese.checks.leaks import find_leaks
-from siamese.decision import Decision, fit_decision
-from siamese.errors import ManifestError, StoreError
-from siamese.evaluation.baselines import pixel_scores, plain_baselines
-from siamese.evaluation.evaluate import Evaluation, evaluate
-from siamese.evaluation.report import comparison_table, summary, write_report
-from siamese.evaluation.sheets import sample_queries, sheet_rows
+from siamese.collection import INSPECTION, Collection, existing_column, training_images_of
+from siamese.drift import fit_drift
+from siamese.errors import ManifestError, SiameseError, StoreError
+from siamese.evaluation.measures import measure_all
 from siamese.formats import read_collection
+from siamese.judging import Judgement, catalog_of, embed_collection, judge_baselines, judge_model
 from siamese.manifest import Manifest
-from siamese.matcher import model_fingerprint
+from siamese.matcher import model_fingerprint, preprocessing_fingerprint
 from siamese.models.encoder import collection_statistics, set_collection_statistics
 from siamese.models.pair_model import PairModel, build_pair_model
 from siamese.models.replicas import accelerators, replicated
 from siamese.models.storage import StoredModel, load_model, save_model
 from siamese.pseudo_labels import PSEUDO_LABEL
+from siamese.report.card import card_text
+from siamese.report.files import write_report
+from siamese.report.sheets import sample_queries, sheet_rows
+from siamese.report.words import comparison_table, summary
 from siamese.run_folder import held
 from siamese.schedules import rounds_of
-from siamese.scoring import Embedder, score_matrix
-from siamese.settings import PhaseSettings, ProtocolSettings, Settings
+from siamese.settings import PhaseSettings, Settings
 from siamese.splits import check_trainable, has_split, with_split
-from siamese.store import ImageStore, build_store, nothing_readable, photos_fingerprint
+from siamese.store import build_store, nothing_readable, photos_fingerprint
 from siamese.training import Trainer
-from siamese.training_images import TrainingImages, with_turns
 from siamese.training_state import Record, check_state
 from siamese.validation import Validation
 
-INSPECTION = "photos.csv"  # facts of the photos, so that a run that goes on does not decode them again
 TOLD_APART = ("leak", "unreadable")  # findings that a training tells in its own words
 CHECKED_COLUMNS = ("duplicate_group", "burst")
 QUERY_SIDES = ("validation", "test")
-CATALOG_SPLITS = ("train", "catalog", "validation")
 SPLITS = ("train", "catalog", "validation", "test")
 FINAL_CARD = (
     "# Model card\n\nTrained on with all named photos, those of validation and test too, so nothing is left to measure "
     "it on. Its decision, thresholds and metrics are those of the model in `../../model`, from which it went on.\n"
 )
-UNDECISIVE: Any = {"evaluation": True, "check": {"workers", "max_seconds", "worst_photos"}}  # no weight depends on it
+UNDECISIVE: Any = {  # no weight depends on these settings
+    "ranking": True,
+    "decision": True,
+    "evaluation": True,
+    "check": {"workers", "max_seconds", "worst_photos"},
+}
 
 
 class Listener(Protocol):
@@ -67,62 +69,6 @@ class Listener(Protocol):
 
     def round(self, record: Record, num_rounds: int) -> None:
         """Is told of a finished round."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """The queries of one evaluation and the catalog that answers them, as rows of the collection."""
-
-    queries: np.ndarray
-    catalog: np.ndarray
-
-
-@dataclass
-class Collection:
-    """A manifest whose photos are all in the store, row by row.
-
-    Attributes:
-        manifest: readable photos only, with a `split` column.
-        store: their images.
-        is_known: photos of known individuals that may answer: a pseudo-label trains, but answers nothing.
-    """
-
-    manifest: Manifest
-    store: ImageStore
-    identity: np.ndarray = field(init=False)
-    split: np.ndarray = field(init=False)
-    is_known: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.identity, self.split = self.manifest.identity, self.manifest.column("split")
-        self.is_known = (self.identity != "") & (self.manifest.column(PSEUDO_LABEL) != "true")
-
-    def __enter__(self) -> Collection:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.store.close()
-
-    def side(self, split: str, settings: Settings) -> Side:
-        """Returns the queries of `validation` or `test` with the catalog that may answer them."""
-        queries = np.flatnonzero(self.split == split)
-        if settings.evaluation.catalog == "leave_one_out":
-            return Side(queries, queries[self.identity[queries] != ""])
-        before = [name for name in CATALOG_SPLITS if name != split]
-        return Side(queries, np.flatnonzero(np.isin(self.split, before) & self.is_known))
-
-    def truth(self, side: Side) -> np.ndarray:
-        """Returns the right answers: an identity, "" where the catalog does not hold it."""
-        identity = self.identity[side.queries]
-        return np.where(np.isin(identity, self.identity[side.catalog]), identity, "").astype(object)
-
-    def allowed(self, side: Side, protocol: ProtocolSettings) -> np.ndarray:
-        """Returns `(num_queries, num_catalog)` booleans: which photo may answer which query."""
-        allowed = side.queries[:, None] != side.catalog[None, :]
-        for column, shared in [(c, True) for c in protocol.must_share] + [(c, False) for c in protocol.must_differ]:
-            values = _existing_column(self.manifest, column)
-            allowed &= (values[side.queries][:, None] == values[side.catalog][None, :]) == shared
-        return allowed
 
 
 def train(source: Path, settings: Settings, folder: Path, listener: Listener) -> dict[str, Any]:
@@ -196,10 +142,12 @@ def _fit_on_all(
     final = folder / "final"
     trainer.train(final, fingerprint=fingerprint, on_round=lambda record: listener.round(record, phase.rounds))
     evaluated = load_model(folder / "model")
-    stored = replace(evaluated, encoder=model.encoder, comparator=model.comparator)
+    # What validation photos look like is told by embeddings, and these are another model's now.
+    stored = replace(evaluated, encoder=model.encoder, comparator=model.comparator, drift={})
     save_model(final / "model", stored, card_text=FINAL_CARD)
-    named = np.flatnonzero(collection.is_known)
-    _catalog(collection, named, embed_collection(model, collection, listener), final / "model").save(final / "catalog")
+    named, made_by = np.flatnonzero(collection.is_known), model_fingerprint(final / "model")
+    embeddings = _embed(model, collection, settings, listener)
+    catalog_of(collection, settings, embeddings, named, model=made_by).save(final / "catalog")
 
 
 def _validation(collection: Collection, model: PairModel, settings: Settings) -> Validation:
@@ -287,19 +235,10 @@ def _check_settings(manifest: Manifest, settings: Settings) -> None:
         check_trainable(manifest.identity, min_photos=settings.training.min_photos)
     for protocol in (settings.evaluation, *settings.evaluation.protocols.values()):
         for column in (*settings.training.positives_share, *protocol.must_share, *protocol.must_differ):
-            _existing_column(manifest, column)
+            existing_column(manifest, column)
     images = settings.preprocessing
     for turn in settings.augmentation.new_identities:
         turn_images(np.zeros((1, images.height, images.width, images.channels), np.uint8), turn)
-
-
-def _existing_column(manifest: Manifest, column: str) -> np.ndarray:
-    if column not in manifest.table.columns:
-        raise ManifestError(
-            f"The settings ask for the column `{column}`. Received: a manifest with the columns "
-            f"{', '.join(manifest.table.columns)}. Add it, or choose another recipe."
-        )
-    return manifest.column(column)
 
 
 def _collect(checked: Checked, settings: Settings, folder: Path, listener: Listener) -> Collection:
@@ -322,29 +261,6 @@ def _collect(checked: Checked, settings: Settings, folder: Path, listener: Liste
     return collection
 
 
-def training_images_of(collection: Collection, settings: Settings, sides: Sequence[str] = ("train",)) -> TrainingImages:
-    """Returns what trains: the named photos of these sides of the split, and their turned copies."""
-    names = collection.identity
-    rows = np.flatnonzero(np.isin(collection.split, sides) & (names != ""))
-    counts = pd.Series(names[rows]).map(pd.Series(names[rows]).value_counts()).to_numpy()
-    rows = rows[counts >= settings.training.min_photos]
-    keys = [names[rows], *(collection.manifest.column(column)[rows] for column in settings.training.positives_share)]
-    identity, group = (_codes(parts) for parts in (keys[:1], keys))
-    if np.bincount(group).max() < 2:
-        raise ManifestError(
-            "Some photos of one individual must agree in "
-            f"{', '.join(settings.training.positives_share)} to be positive pairs. Received: no two that do. "
-            "Correct the column, or leave it out of `training.positives_share`."
-        )
-    image_ids = collection.manifest.image_ids[rows]
-    images = TrainingImages(lambda index: collection.store.read(rows[index]), identity, group, image_ids)
-    return with_turns(images, settings.augmentation.new_identities)
-
-
-def _codes(columns: list[np.ndarray]) -> np.ndarray:
-    return pd.DataFrame(dict(enumerate(columns))).groupby(list(range(len(columns))), sort=True).ngroup().to_numpy()
-
-
 def _fingerprint(settings: Settings, photos: str, manifest: Manifest) -> str:
     """Hashes what decides a training: its settings, the photos, and who is where."""
     by_validation = settings.training.validate_every is not None  # then its protocol decides too
@@ -365,17 +281,18 @@ def _finish(
     start: float,
 ) -> dict[str, Any]:
     """Evaluates the trained model and writes model folder, catalog and report."""
-    embeddings = embed_collection(model, collection, listener)
-    judged = judge(collection, settings, lambda side: _model_scores(model, embeddings, side))
+    embeddings = _embed(model, collection, settings, listener)
+    judged = judge_model(model, collection, settings, embeddings)
     metrics = {**judged.evaluation.metrics, "protocols": judged.protocols, "error_name": settings.evaluation.error_name}
     metrics |= told
-    metrics["baselines"] = _baselines(collection, settings, judged.evaluation, listener)
+    listener.say("Measuring the baselines: nearest pixels and the untrained encoder.")
+    metrics["baselines"] = judge_baselines(collection, settings, judged.evaluation)
     metrics["num_rounds"], metrics["num_encoded"] = len(history), int(history["num_encoded"].sum())
     metrics["seconds_training"] = float(history.filter(like="seconds_").to_numpy().sum())
     metrics["num_quarantined"] = len(pd.read_csv(folder / "quarantine.csv")) if _has_rows(folder) else 0
     metrics["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     metrics["seconds"] = time.perf_counter() - start
-    _keep_model(collection, model, settings, folder, judged.decision, metrics, embeddings)
+    _keep_model(collection, model, settings, folder, judged, metrics, embeddings)
     _report(collection, settings, folder, judged, metrics, history)
     return metrics
 
@@ -385,106 +302,47 @@ def _has_rows(folder: Path) -> bool:
     return place.is_file() and place.stat().st_size > 0
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """A decision fitted on validation queries and what it did to the test queries."""
-
-    decision: Decision
-    evaluation: Evaluation
-    protocols: dict[str, dict[str, Any]]
-    side: Side
-
-
-def judge(collection: Collection, settings: Settings, score: Callable[[Side], np.ndarray]) -> Judgement:
-    """Fits the decision on the validation photos and evaluates the test photos, under every protocol.
-
-    Args:
-        collection: photos with their split.
-        settings: the protocols.
-        score: gives the scores `(num_queries, num_catalog)` of a side.
-    """
-    validation, test = (collection.side(split, settings) for split in ("validation", "test"))
-    validation_scores, test_scores = score(validation), score(test)
-
-    def under(protocol: ProtocolSettings, decision_protocol: ProtocolSettings) -> tuple[Decision, Evaluation]:
-        decision = fit_decision(
-            validation_scores,
-            collection.identity[validation.catalog],
-            collection.truth(validation),
-            allowed=collection.allowed(validation, decision_protocol),
-        )
-        return decision, evaluate(
-            test_scores,
-            collection.identity[test.catalog],
-            collection.truth(test),
-            query_ids=collection.manifest.image_ids[test.queries],
-            decision=decision,
-            allowed=collection.allowed(test, protocol),
-            top_k=settings.evaluation.top_k,
-        )
-
-    decision, evaluation = under(settings.evaluation, settings.evaluation)
-    further = {name: under(protocol, protocol)[1].metrics for name, protocol in settings.evaluation.protocols.items()}
-    return Judgement(decision, evaluation, further, test)
-
-
-def embed_collection(model: PairModel, collection: Collection, listener: Listener | None = None) -> np.ndarray:
-    """Embeds every photo of a collection: `(num_images, embed_dim)` float32."""
-    on_progress = (lambda done, total: listener.stage("embed", done, total)) if listener else None
-    return Embedder(model.encoder).embed(collection.store.read, len(collection.store), on_progress)
-
-
-def _model_scores(model: PairModel, embeddings: np.ndarray, side: Side) -> np.ndarray:
-    return score_matrix(model.comparator, embeddings[side.queries], embeddings[side.catalog])
-
-
-def _baselines(
-    collection: Collection, settings: Settings, evaluation: Evaluation, listener: Listener
-) -> dict[str, dict[str, Any]]:
-    """Measures nearest pixels and the untrained encoder the same way, and works out chance and always-new."""
-    listener.say("Measuring the baselines: nearest pixels and the untrained encoder.")
-    read = collection.store.read
-    pixels = judge(collection, settings, lambda side: pixel_scores(read(side.queries), read(side.catalog)))
-    untrained = build_pair_model(settings)
-    embeddings = embed_collection(untrained, collection)
-    blank = judge(collection, settings, lambda side: _model_scores(untrained, embeddings, side))
-    measured = {"nearest_pixels": pixels.evaluation.metrics, "untrained": blank.evaluation.metrics}
-    return {**plain_baselines(evaluation), **measured}
-
-
 def _keep_model(
     collection: Collection,
     model: PairModel,
     settings: Settings,
     folder: Path,
-    decision: Decision,
+    judged: Judgement,
     metrics: dict[str, Any],
     embeddings: np.ndarray,
 ) -> None:
     card = {"data": collection.store.fingerprint, "metrics": json.loads(json.dumps(metrics, default=float))}
-    stored = StoredModel(model.encoder, model.comparator, settings, decision.to_dict(), card)
-    save_model(folder / "model", stored, card_text=_card_text(metrics, collection))
-    known = np.flatnonzero(collection.is_known & (collection.split != "test"))
-    _catalog(collection, known, embeddings, folder / "model").save(folder / "catalog")
-
-
-def _catalog(collection: Collection, rows: np.ndarray, embeddings: np.ndarray, model: Path) -> Catalog:
-    names = collection.manifest.image_ids[rows], collection.identity[rows]
-    return Catalog(*names, embeddings[rows], model_fingerprint(model))
-
-
-def _card_text(metrics: dict[str, Any], collection: Collection) -> str:
-    known = collection.identity[collection.identity != ""]
-    return (
-        "# Model card\n\n"
-        "Tells individuals apart by photo: a residual encoder and a learned comparator, trained on hard pairs.\n\n"
-        f"- Data: {len(collection.manifest)} photos, {len(np.unique(known))} individuals, "
-        f"fingerprint {collection.store.fingerprint[:16]}.\n"
-        "- Identity rule: the score of an individual is the highest score of its photos.\n"
-        f"- Evaluation: {summary(metrics)}\n"
-        "- Limits: thresholds hold for photos like those of the validation; other places, cameras or seasons need "
-        "their own validation.\n"
+    bound = judged.decision.under(preprocessing_fingerprint(settings.preprocessing))
+    drift = _drift_sketch(collection, embeddings)
+    stored = StoredModel(model.encoder, model.comparator, settings, bound.to_dict(), card, drift)
+    text = card_text(
+        identity=collection.identity,
+        split=collection.split,
+        fingerprint=collection.store.fingerprint,
+        settings=settings,
+        decision=bound.to_dict(),
+        table=measure_all(judged.evaluation),
+        metrics=metrics,
     )
+    save_model(folder / "model", stored, card_text=text)
+    known = np.flatnonzero(collection.is_known & (collection.split != "test"))
+    made_by = model_fingerprint(folder / "model")
+    catalog_of(collection, settings, embeddings, known, model=made_by).save(folder / "catalog")
+
+
+def _embed(model: PairModel, collection: Collection, settings: Settings, listener: Listener) -> np.ndarray:
+    return embed_collection(model, collection, settings, lambda done, total: listener.stage("embed", done, total))
+
+
+def _drift_sketch(collection: Collection, embeddings: np.ndarray) -> dict[str, Any]:
+    """Returns what the validation photos look like; {} where they are too few to tell."""
+    rows = np.flatnonzero(collection.split == "validation")
+    read, identity = collection.store.read, collection.identity[rows]
+    try:
+        sketch = fit_drift(embeddings[rows], lambda index: read(rows[index]), identity)
+    except SiameseError:
+        return {}
+    return sketch.to_dict()
 
 
 def _report(

@@ -7,15 +7,14 @@ import itertools
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 import pandas as pd
 
+from siamese.ahead import map_ahead
 from siamese.errors import DiskError, ImageError, StoreError
 from siamese.files import disk_errors, move_into_place, unfinished_path, write_atomically
 from siamese.images import prepare_image
@@ -188,8 +187,8 @@ def decoded_photos(manifest: Manifest, settings: PreprocessingSettings, rows: It
         settings: size, channels, crop and contrast.
         rows: which rows, in the order wanted.
 
-    Yields:
-        the row, and its image `(height, width, channels)` uint8 or why it could not be read.
+    Returns:
+        An iterator over each row with its image `(height, width, channels)` uint8 or why it could not be read.
     """
     paths, boxes, rotations = manifest.paths, manifest.boxes, manifest.rotations.tolist()
 
@@ -199,17 +198,7 @@ def decoded_photos(manifest: Manifest, settings: PreprocessingSettings, rows: It
         except ImageError as error:
             return row, error
 
-    ahead: deque[Future[Decoded]] = deque()
-    with ThreadPoolExecutor(_num_workers()) as pool:  # Pillow decodes and resizes outside of Python's lock
-        try:
-            for row in rows:
-                ahead.append(pool.submit(decode, row))
-                if len(ahead) == BLOCK:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)  # an interrupt does not wait for those that are queued
+    return map_ahead(decode, rows, most=BLOCK)  # Pillow decodes and resizes outside of Python's lock
 
 
 def image_bytes(settings: PreprocessingSettings) -> int:
@@ -250,10 +239,6 @@ def _size_and_time(photo: Path) -> tuple[int, int]:
     except OSError:
         return -1, -1
     return status.st_size, status.st_mtime_ns
-
-
-def _num_workers() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_begun(unfinished: Path, fingerprint: str) -> bool:

@@ -11,13 +11,13 @@ import pandas as pd
 
 from siamese.answers import rank_catalog
 from siamese.catalog import Catalog
+from siamese.collection import Collection, training_images_of
 from siamese.errors import ManifestError, SiameseError, StoreError
 from siamese.formats import read_collection
 from siamese.manifest import Manifest, read_manifest
 from siamese.matcher import Matcher, load
 from siamese.models.pair_model import build_pair_model
 from siamese.noise_study import NOISES, noise_study
-from siamese.pipeline import Collection, training_images_of
 from siamese.pseudo_labels import (
     ASKED_SPLITS,
     PSEUDO_LABEL,

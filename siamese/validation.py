@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from siamese.identity_scores import identity_scores
 from siamese.models.pair_model import PairModel
-from siamese.ranking import identity_scores, reciprocal_ranks
+from siamese.ranking import reciprocal_ranks
 from siamese.scoring import Embedder, Read, score_matrix
 
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from data_prep.nyala import NyalaSettings, crossing_copies, main, make_manifest
+from siamese.collection import Collection
 from siamese.manifest import read_manifest
-from siamese.pipeline import Collection
 from siamese.settings import Settings
 
 REAL = Path(os.environ.get("SIAMESE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "nyala"

@@ -14,9 +14,9 @@ from PIL import Image
 
 from data_prep import omniglot
 from data_prep.omniglot import OmniglotSettings, find_archives, main, make_collection
+from siamese.collection import Collection
 from siamese.errors import ManifestError, SiameseError
 from siamese.manifest import read_manifest
-from siamese.pipeline import Collection
 from siamese.settings import Settings
 
 REAL = Path(os.environ.get("SIAMESE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "omniglot"

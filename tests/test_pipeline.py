@@ -7,10 +7,12 @@ import pytest
 
 from siamese.catalog import load_catalog
 from siamese.checks.leaks import find_leaks
+from siamese.collection import Collection
 from siamese.errors import DiskError, InfeasiblePairing, LeakError, ManifestError, SettingsError, SiameseError
+from siamese.judging import judge
 from siamese.manifest import Manifest, from_folder, read_manifest
 from siamese.models.storage import load_model
-from siamese.pipeline import Collection, _checked, judge, result_lines, train
+from siamese.pipeline import _checked, result_lines, train
 from siamese.settings import (
     PreprocessingSettings,
     ProtocolSettings,
@@ -105,7 +107,7 @@ def test_the_saved_catalog_holds_the_known_photos_but_those_of_the_test(finished
 def test_the_model_card_tells_data_metrics_and_limits(finished_run):
     card = (finished_run.folder / "model" / "model_card.md").read_text(encoding="utf-8")
     assert "48 photos, 7 individuals" in card
-    assert "Limits:" in card
+    assert "## Limits" in card
     stored = load_model(finished_run.folder / "model").card
     assert stored["metrics"]["map5"] == finished_run.metrics["map5"]
     with open_store(finished_run.folder / "store.h5") as store:

@@ -10,9 +10,10 @@ from PIL import Image
 
 import siamese
 from siamese.catalog import load_catalog
+from siamese.collection import Collection
 from siamese.errors import ManifestError, SettingsError, SiameseError
 from siamese.manifest import read_manifest
-from siamese.pipeline import Collection, train
+from siamese.pipeline import train
 from siamese.pseudo_labels import best_named
 from siamese.settings import read_settings, settings_from_dict
 from siamese.store import open_store
