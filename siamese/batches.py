@@ -90,7 +90,13 @@ def _shuffled_rows(
     return pairs.left[index], pairs.right[index]
 
 
-def walk(positive_partner: np.ndarray, negative_partner: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
+def walk(
+    positive_partner: np.ndarray,
+    negative_partner: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    unknown: np.ndarray | None = None,
+) -> np.ndarray:
     """Orders the images so that partners stand next to each other.
 
     An image, its positive partner, that one's hard negative, its positive partner, and so on; where the next one was
@@ -100,6 +106,8 @@ def walk(positive_partner: np.ndarray, negative_partner: np.ndarray, *, rng: np.
         positive_partner: `(num_images,)` integers, -1 for none.
         negative_partner: `(num_images,)` integers, -1 for none.
         rng: the only source of randomness.
+        unknown: `(num_images,)` bool, images of unknown individuals, which are compared with named ones alone: no walk
+            starts at one, and those that none meets are spread evenly, so that no batch is made of them. None has none.
 
     Returns:
         `(num_images,)` integers, each image once.
@@ -110,7 +118,9 @@ def walk(positive_partner: np.ndarray, negative_partner: np.ndarray, *, rng: np.
     """
     visited = np.zeros(len(positive_partner), dtype=bool)
     order: list[int] = []
-    for start in rng.permutation(len(visited)).tolist():
+    starts = rng.permutation(len(visited))
+    may_start = np.ones(len(visited), dtype=bool) if unknown is None else ~unknown
+    for start in starts[may_start[starts]].tolist():
         image = start
         while image >= 0 and not visited[image]:
             for member in (image, positive_partner[image]):
@@ -118,7 +128,9 @@ def walk(positive_partner: np.ndarray, negative_partner: np.ndarray, *, rng: np.
                     visited[member] = True
                     order.append(int(member))
             image = negative_partner[order[-1]]
-    return np.array(order, dtype=np.intp)
+    unmet = starts[~visited[starts]]
+    places = np.linspace(0, len(order), len(unmet) + 2)[1:-1].astype(np.intp)
+    return np.insert(np.array(order, dtype=np.intp), places, unmet)
 
 
 def plan_walk(
@@ -159,7 +171,7 @@ def plan_walk(
         ValueError: a batch has no pair to compare.
     """
     assigned = negatives.partner(len(group))
-    order = walk(positives.partner(len(group)), assigned, rng=rng)
+    order = walk(positives.partner(len(group)), assigned, rng=rng, unknown=identity < 0)
     images = np.resize(order, (-(-len(order) // batch_size), batch_size))
     num_pairs = min(batch_size * pairs_per_image, batch_size * (batch_size - 1) // 2)
     size = _PairsOfABatch(num_pairs, random_share)

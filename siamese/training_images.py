@@ -11,6 +11,8 @@ from siamese.augment import turn_images
 from siamese.scoring import Read
 from siamese.settings import Turn
 
+UNKNOWN_SHARE = 0.25  # of the images of a round at most (Shen 2019: 25 % of the groups of a batch)
+
 
 @dataclass(frozen=True)
 class TrainingImages:
@@ -60,23 +62,28 @@ def choose_images(
     """Chooses the images of one round: all, or a random subset of whole positive groups, at most `limit` images.
 
     Piotte proposed subsets of fixed size so that the assignment's time stays linear in the collection.
-    Of a group larger than an eighth of the limit, a random part is taken, so that every round has many identities.
+    Of a group larger than an eighth of the limit, a random part is taken, so that every round has many identities; of
+    unknown individuals at most a quarter of the round (second place, humpback 2019).
 
     Args:
         identity: `(num_images,)` codes, -1 for unknown individuals.
         group: `(num_images,)` codes of the positive groups, -1 for none.
         limit: the most images; None takes all.
         min_photos: images of identities that have fewer wait (the frequent ones first: first and fourth place,
-            humpback 2019); unknown individuals never do.
+            humpback 2019).
         rng: the only source of randomness.
 
     Returns:
         Sorted image indices.
     """
     ready = np.flatnonzero(photos_of(identity) >= min_photos)
-    if limit is None or len(ready) <= limit:
-        return ready
-    return ready[_whole_groups(group[ready], limit, rng)]
+    named, unknown = ready[identity[ready] >= 0], ready[identity[ready] < 0]
+    most = int(UNKNOWN_SHARE * min(len(named) / (1 - UNKNOWN_SHARE), limit or np.inf))
+    if len(unknown) > most:
+        unknown = rng.permutation(unknown)[:most]
+    if limit is not None and len(named) + len(unknown) > limit:
+        named = named[_whole_groups(group[named], limit - len(unknown), rng)]
+    return np.sort(np.concatenate([named, unknown]))
 
 
 def photos_of(identity: np.ndarray) -> np.ndarray:

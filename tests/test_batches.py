@@ -150,6 +150,22 @@ def test_two_unknown_individuals_are_never_compared():
     assert not np.any((identity[left] < 0) & (identity[right] < 0))
 
 
+def test_unknown_individuals_that_no_walk_meets_are_spread_evenly(rng):
+    named, alone = np.array([1, 0, 3, 2]), np.full(4, -1)  # two couples, and four unknown ones that nobody is led to
+    order = walk(np.append(named, alone), np.full(8, -1), rng=rng, unknown=np.arange(8) >= 4)
+    assert sorted(order.tolist()) == list(range(8))
+    assert max(np.diff(np.flatnonzero(order < 4)).max(), np.diff(np.flatnonzero(order >= 4)).max()) <= 3
+
+
+@given(seed=seeds)
+def test_every_walked_batch_compares_something_where_nearly_half_of_the_images_are_unknown(seed):
+    identity = np.append(np.repeat(np.arange(20), 2), np.full(36, -1))
+    plan, _ = plan_of(identity, seed=seed, batch_size=8)
+    assert sorted(set(plan.images.ravel().tolist())) == list(range(76))
+    left, right = ends(plan)
+    assert not np.any((identity[left] < 0) & (identity[right] < 0))
+
+
 def test_the_last_walked_batch_is_filled_with_images_of_the_first():
     plan, _ = plan_of(np.repeat(np.arange(5), 2), batch_size=8)
     assert plan.images.shape == (2, 8)

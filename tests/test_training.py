@@ -209,11 +209,25 @@ def test_a_round_takes_at_most_so_many_images_and_whole_groups_but_for_the_large
 
 
 @given(group=st.lists(st.integers(-1, 6), min_size=4, max_size=60).map(np.array), least=st.integers(1, 5))
-def test_individuals_with_few_photos_wait_and_unknown_ones_never_do(group, least):
+def test_individuals_with_few_photos_wait(group, least):
     chosen = choose_images(group, group, None, min_photos=least, rng=np.random.default_rng(0))
     sizes = Counter(group.tolist())
-    assert chosen.tolist() == [row for row, code in enumerate(group) if code < 0 or sizes[code] >= least]
+    named = chosen[group[chosen] >= 0]
+    assert named.tolist() == [row for row, code in enumerate(group) if code >= 0 and sizes[code] >= least]
     assert all(photos_of(group)[row] == sizes[code] for row, code in enumerate(group) if code >= 0)
+
+
+@given(
+    group=st.lists(st.integers(-1, 6), min_size=12, max_size=60).map(np.array),
+    limit=st.none() | st.integers(12, 40),
+    seed=st.integers(0, 999),
+)
+def test_a_quarter_of_a_round_at_most_shows_unknown_individuals(group, limit, seed):
+    chosen = choose_images(group, group, limit, rng=np.random.default_rng(seed))
+    named, unknown = (group >= 0).sum(), (group < 0).sum()
+    allowed = min(named / 3, limit / 4 if limit else np.inf)
+    assert (group[chosen] < 0).sum() == min(unknown, int(allowed))
+    assert len(chosen) <= (limit or len(group))
 
 
 def test_every_round_chooses_anew(rng):

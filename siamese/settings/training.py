@@ -217,6 +217,12 @@ class TrainingSettings(StageSettings):
         (), description="Manifest columns two photos must share to be a positive pair, such as viewpoint."
     )
 
+    unknown_negatives: bool = Field(
+        False,
+        description="Whether photos of unknown individuals on the training side train, too: as negatives of the named "
+        "ones, never of each other (first and second place, humpback 2019).",
+    )
+
     @model_validator(mode="after")
     def _one_rule_sets_the_noise(self) -> TrainingSettings:
         if self.adaptive_noise is not None and any(phase.final_noise is not None for phase in self.schedule):
