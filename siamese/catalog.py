@@ -18,6 +18,7 @@ from siamese.files import write_together
 FORMAT_VERSION = 1
 INDEX = "catalog.json"
 PARTS = ("embeddings.npy", "images.csv")
+PLAIN = ("plain",)  # each photo as it is, and nothing else
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,14 +28,16 @@ class Catalog:
     Attributes:
         image_ids: `(num_images,)` names.
         identity: `(num_images,)` identities; "" is an unknown individual, which never answers a query.
-        embeddings: `(num_images, embed_dim)` float32.
+        embeddings: `(num_images, embed_dim)` float32; those of several views stand side by side.
         model: fingerprint of the weights that made the embeddings; another model cannot use them.
+        views: what was embedded of each photo, see `siamese.views`; queries must be seen alike.
     """
 
     image_ids: np.ndarray
     identity: np.ndarray
     embeddings: np.ndarray
     model: str
+    views: tuple[str, ...] = PLAIN
 
     def __post_init__(self) -> None:
         if not len(self.image_ids) == len(self.identity) == len(self.embeddings):
@@ -46,13 +49,19 @@ class Catalog:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    @property
+    def names(self) -> np.ndarray:
+        """`(num_identities,)` its individuals, sorted."""
+        return np.unique(self.identity[self.identity != ""].astype(str)).astype(object)
+
     def add(self, other: Catalog) -> Catalog:
         """Returns a catalog with the photos of both; the network is not trained again.
 
         Raises:
-            SiameseError: the two were made by different models, or share an image id.
+            SiameseError: the two were made by different models, of different views, or share an image id.
         """
         self.check_model(other.model)
+        self.check_views(other.views)
         shared = np.intersect1d(self.image_ids.astype(str), other.image_ids.astype(str))
         if len(shared):
             raise SiameseError(f"An image may stand in a catalog once. Received: {shared[0]} in both. Leave it out.")
@@ -61,11 +70,12 @@ class Catalog:
             np.concatenate([self.identity, other.identity]),
             np.concatenate([self.embeddings, other.embeddings]),
             self.model,
+            self.views,
         )
 
     def select(self, rows: np.ndarray | slice) -> Catalog:
         """Returns some of the photos; `rows` is a mask, indices or a slice."""
-        return Catalog(self.image_ids[rows], self.identity[rows], self.embeddings[rows], self.model)
+        return Catalog(self.image_ids[rows], self.identity[rows], self.embeddings[rows], self.model, self.views)
 
     def check_model(self, model: str) -> None:
         """Refuses a model that did not make these embeddings."""
@@ -73,6 +83,14 @@ class Catalog:
             raise SiameseError(
                 "The catalog must be made by the model that reads it. "
                 f"Received: a catalog of {self.model[:12]}, a model {model[:12]}. Embed the catalog's photos again."
+            )
+
+    def check_views(self, views: tuple[str, ...]) -> None:
+        """Refuses other views than those that were embedded."""
+        if views != self.views:
+            raise SiameseError(
+                f"The catalog must hold the views that are asked for: {'; '.join(views)}. "
+                f"Received: {'; '.join(self.views)}. Embed the catalog's photos again, or change `ranking.views`."
             )
 
     def save(self, folder: Path) -> None:
@@ -85,7 +103,7 @@ class Catalog:
         np.save(array, self.embeddings, allow_pickle=False)
         table = pd.DataFrame({"image_id": self.image_ids, "identity": self.identity})
         files = {"embeddings.npy": array.getvalue(), "images.csv": table.to_csv(index=False).encode()}
-        index = {"format": FORMAT_VERSION, "model": self.model, "files": _hashes(files)}
+        index = {"format": FORMAT_VERSION, "model": self.model, "views": self.views, "files": _hashes(files)}
         write_together(folder, {**files, INDEX: json.dumps(index, indent=2).encode()})
 
 
@@ -98,6 +116,7 @@ def load_catalog(folder: Path) -> Catalog:
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         made_by, model, hashes = (index[name] for name in ("format", "model", "files"))
+        views = tuple(index.get("views", PLAIN))  # earlier catalogs knew no other
         found = _hashes({name: (folder / name).read_bytes() for name in PARTS})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFolderError(f"{folder}: a catalog must hold {INDEX} and its files. Received: {error}.") from error
@@ -108,7 +127,7 @@ def load_catalog(folder: Path) -> Catalog:
     table = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False)
     embeddings = np.load(folder / "embeddings.npy", allow_pickle=False)
     image_ids, identity = (table[name].to_numpy(dtype=object) for name in ("image_id", "identity"))
-    return Catalog(image_ids, identity, embeddings, model)
+    return Catalog(image_ids, identity, embeddings, model, views)
 
 
 def is_catalog(folder: Path) -> bool:

@@ -170,7 +170,8 @@ def propose_labels(ranking: Ranking, cut: float) -> pd.DataFrame:
         SiameseError: the ranking has fewer than three answers.
 
     Example:
-    >>> from siamese.ranking import identity_scores, rank_identities
+    >>> from siamese.identity_scores import identity_scores
+    >>> from siamese.ranking import rank_identities
     >>> table = identity_scores(np.array([[9.0, 4.0], [5.0, 6.0]]), np.array(["ann", "bob"], dtype=object))
     >>> ranking = rank_identities(table, query_ids=["q1", "q2"], threshold=7.0, top_k=3)
     >>> propose_labels(ranking, 8.0).to_dict("records")

@@ -1,8 +1,8 @@
-"""Scores of photos become scores of identities, and those become a ranking with a place for the new individual."""
+"""The identities most like a query become a ranking, with a place for the new individual."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
@@ -10,73 +10,11 @@ import numpy as np
 import pandas as pd
 
 from siamese.errors import SiameseError
+from siamese.identity_scores import NEW_INDIVIDUAL, IdentityScores, check_length, columns_by_identity
 
-NEW_INDIVIDUAL = "new_individual"
 _BestKnown: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]  # names, scores and catalog rows, best first
-BLOCK_CELLS = 4_000_000  # cells of a score matrix in work at once: 16 MB of float32, whatever the catalog's size
-
-
-@dataclass(frozen=True, eq=False)
-class IdentityScores:
-    """Best score of each query with each identity of the catalog.
-
-    Attributes:
-        names: `(num_identities,)` identity names, sorted, each once.
-        scores: `(num_queries, num_identities)` float32, higher is more alike; -inf where no photo of it may answer.
-        best_image: `(num_queries, num_identities)` int, catalog row that gave the score, the first of equals;
-            -1 for -inf.
-    """
-
-    names: np.ndarray
-    scores: np.ndarray
-    best_image: np.ndarray
-
-    def columns_of(self, truth: np.ndarray) -> np.ndarray:
-        """Returns `(num_queries,)` column of each query's identity, -1 for one that the catalog does not hold."""
-        truth = check_length("truth", truth, len(self.scores))
-        column = {name: index for index, name in enumerate(self.names)}
-        return np.array([column.get(name, -1) for name in truth], dtype=np.int64)
-
-    def scores_of(self, truth: np.ndarray) -> np.ndarray:
-        """Returns `(num_queries,)` float64 score of each query with its own identity, -inf where it has none."""
-        columns = self.columns_of(truth)
-        scores = np.full(len(columns), -np.inf)
-        known = np.flatnonzero(columns >= 0)
-        scores[known] = self.scores[known, columns[known]]
-        return scores
-
-    def ranks_of(self, truth: np.ndarray) -> np.ndarray:
-        """Returns `(num_queries,)` int rank of each query's own identity, from 1; 0 where it cannot be found.
-
-        Of equal scores the identity whose name comes first stands first, as in `rank_identities`.
-
-        Example:
-        >>> table = identity_scores(np.array([[3.0, 9.0, 5.0]]), np.array(["ann", "bob", "cleo"], dtype=object))
-        >>> int(table.ranks_of(["cleo"])[0]), int(table.ranks_of(["dora"])[0])
-        (2, 0)
-        """
-        columns, own = self.columns_of(truth), self.scores_of(truth)
-        ranks = np.zeros(len(columns), dtype=np.int64)
-        for query in np.flatnonzero(own > -np.inf):
-            row = self.scores[query]
-            ranks[query] = 1 + np.sum(row > own[query]) + np.sum(row[: columns[query]] == own[query])
-        return ranks
-
-    def best(self) -> np.ndarray:
-        """Returns `(num_queries,)` float64 score of the most similar identity, -inf where no identity may answer."""
-        return self.scores.max(axis=1, initial=-np.inf).astype(np.float64)
-
-    def best_columns(self, k: int) -> np.ndarray:
-        """Returns `(num_queries, min(k, num_identities))` columns of the best identities, best first, ties by name."""
-        columns = np.empty((len(self.scores), min(k, len(self.names))), dtype=np.int64)
-        for rows in _row_blocks(self.scores):
-            order = np.argsort(-self.scores[rows], axis=1, kind="stable")
-            columns[rows] = order[:, :k]
-        return columns
-
-    def select(self, queries: np.ndarray) -> IdentityScores:
-        """Returns the rows of some queries; `queries` is a mask or indices."""
-        return IdentityScores(self.names, self.scores[queries], self.best_image[queries])
+# A score, or what gives one for each query from the names and scores listed, as `Decision.new_threshold` does.
+Threshold: TypeAlias = float | Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,49 +79,11 @@ class Ranking:
         return pd.DataFrame({"Image": self.query_ids, "Id": np.array(rows, dtype=object)})
 
 
-def identity_scores(
-    scores: np.ndarray, catalog_identity: np.ndarray, *, allowed: np.ndarray | None = None
-) -> IdentityScores:
-    """Gives each identity the best score that one of its photos reaches with a query.
-
-    Args:
-        scores: `(num_queries, num_catalog)` floats, higher is more alike. Not changed.
-        catalog_identity: `(num_catalog,)` names; photos of unknown individuals ("") answer nothing.
-        allowed: `(num_queries, num_catalog)` bool, which photo may answer which query; none allows all.
-
-    Returns:
-        `IdentityScores` with the identities in the order of their names.
-
-    Raises:
-        SiameseError: shapes do not fit, a score is NaN, or an identity is called like the new individual.
-
-    Example:
-    >>> table = identity_scores(np.array([[0.2, 0.9, 0.5]]), np.array(["ann", "bob", "ann"], dtype=object))
-    >>> table.names.tolist(), table.scores.round(1).tolist(), table.best_image.tolist()
-    (['ann', 'bob'], [[0.5, 0.8999999761581421]], [[2, 1]])
-    """
-    identity = np.asarray(catalog_identity, dtype=object)
-    check_scores(scores, len(identity), allowed)
-    names, columns, member = _columns_by_identity(identity)
-    table = IdentityScores(
-        names,
-        np.full((len(scores), len(names)), -np.inf, dtype=np.float32),
-        np.full((len(scores), len(names)), -1, dtype=np.int32),
-    )
-    if len(names):
-        for rows in _row_blocks(scores):
-            block = np.take(scores[rows], columns, axis=1).astype(np.float32, copy=False)
-            if allowed is not None:
-                block[~np.take(allowed[rows], columns, axis=1)] = -np.inf
-            table.scores[rows], table.best_image[rows] = _best_of_each(block, columns, member)
-    return table
-
-
 def rank_identities(
     identity_scores: IdentityScores,
     *,
     query_ids: np.ndarray,
-    threshold: float | None,
+    threshold: Threshold | None,
     top_k: int = 5,
     probability: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Ranking:
@@ -192,7 +92,8 @@ def rank_identities(
     Args:
         identity_scores: scores of the queries with the catalog's identities.
         query_ids: `(num_queries,)` image ids.
-        threshold: score under which an identity is less likely than a new individual; none never lists the latter.
+        threshold: score under which an identity is less likely than a new individual, or what gives one for each query
+            from the `(num_queries, k)` names and scores listed; none never lists the new individual.
         top_k: length of a ranking, the new individual included.
         probability: calibration of identity scores, such as `Decision.identity_probability`. The new individual gets
             what the best identity leaves over, 1 where no identity may answer.
@@ -204,6 +105,7 @@ def rank_identities(
         SiameseError: `top_k` is under 1, the threshold is NaN, or there is not one id per query.
 
     Example:
+    >>> from siamese.identity_scores import identity_scores
     >>> table = identity_scores(np.array([[0.2, 0.9]]), np.array(["ann", "bob"], dtype=object))
     >>> rank_identities(table, query_ids=["q1"], threshold=0.5, top_k=3).identities.tolist()
     [['bob', 'new_individual', 'ann']]
@@ -219,14 +121,15 @@ def rank_photos(
     catalog_identity: np.ndarray,
     *,
     query_ids: np.ndarray,
-    threshold: float | None,
+    threshold: Threshold | None,
     top_k: int = 5,
     probability: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Ranking:
     """Lists the best identities of each query, like `rank_identities`, out of its best photos alone.
 
     The memory holds the photos listed, so the whole score matrix is never needed. `Ranking` is that of the whole matrix
-    wherever its last score is over that of the last photo listed: what is not listed cannot stand before it.
+    wherever its last score is over that of the last photo listed: what is not listed cannot stand before it. Of photos
+    of unknown individuals alone, it cannot know what probability the best identity leaves to the new individual.
 
     Args:
         columns: `(num_queries, k)` catalog rows, each once in a row; -1 where fewer may answer.
@@ -252,7 +155,7 @@ def rank_photos(
     query_ids = check_length("query_ids", query_ids, len(columns))
     check_top_k(top_k)
     identity = np.asarray(catalog_identity, dtype=object)
-    _, known, member = _columns_by_identity(identity)
+    _, known, member = columns_by_identity(identity)
     code = np.full(len(identity), -1)
     code[known] = member
     query, place = np.nonzero((columns >= 0) & (scores > -np.inf))
@@ -290,15 +193,16 @@ def _in_rows(
 def _with_new_individual(
     query_ids: np.ndarray,
     best_known: _BestKnown,
-    threshold: float | None,
+    threshold: Threshold | None,
     probability: Callable[[np.ndarray], np.ndarray] | None,
 ) -> Ranking:
     names, scores, rows = best_known
     best, top_k = scores[:, 0], scores.shape[1]
-    place = _place_of_new(scores, threshold)[:, None]
+    per_query = _thresholds(names, scores, threshold)
+    place = np.sum((scores >= per_query) & (scores > -np.inf), axis=1, keepdims=True)
     column = np.arange(top_k)[None, :]
     is_new, source = column == place, column - (column > place)  # behind its place everybody moves one back
-    scores = np.where(is_new, np.nan if threshold is None else threshold, np.take_along_axis(scores, source, axis=1))
+    scores = np.where(is_new, per_query, np.take_along_axis(scores, source, axis=1))
     padding = scores == -np.inf
     probabilities = _probabilities(scores, is_new, best, probability)
     return Ranking(
@@ -310,78 +214,25 @@ def _with_new_individual(
     )
 
 
-def check_scores(scores: np.ndarray, num_catalog: int, allowed: np.ndarray | None = None) -> None:
-    """Raises a `SiameseError` unless scores and mask are matrices with one column per catalog photo."""
-    if np.ndim(scores) != 2 or np.shape(scores)[1] != num_catalog:
-        raise SiameseError(
-            "`scores` must have one row per query and one column per catalog photo, "
-            f"shape (num_queries, {num_catalog}). Received: shape {np.shape(scores)}. "
-            "Pass `scores.T` if the axes are swapped."
-        )
-    if allowed is not None and (np.shape(allowed) != np.shape(scores) or np.asarray(allowed).dtype != bool):
-        raise SiameseError(
-            f"`allowed` must be a bool matrix of the shape of `scores`, {np.shape(scores)}. "
-            f"Received: {np.asarray(allowed).dtype} of shape {np.shape(allowed)}. Pass None to allow every photo."
-        )
+def join_rankings(parts: Sequence[Ranking]) -> Ranking:
+    """Puts the rows of several rankings of one length together, in their order."""
+    return Ranking(*(np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(Ranking)))
 
 
 def reciprocal_ranks(ranks: np.ndarray, *, k: int) -> np.ndarray:
-    """Returns what each rank, from 1 on, adds to MAP@k: 1 / rank up to rank k, 0 behind it.
+    """Returns what each rank adds to MAP@k: 1 / rank up to rank k; 0 behind it and for rank 0, which stands nowhere.
 
     Example:
-    >>> reciprocal_ranks(np.array([1, 2, 6]), k=5).tolist()
-    [1.0, 0.5, 0.0]
+    >>> reciprocal_ranks(np.array([1, 2, 6, 0]), k=5).tolist()
+    [1.0, 0.5, 0.0, 0.0]
     """
-    return np.where(ranks <= k, 1 / ranks, 0.0)
-
-
-def check_length(name: str, values: np.ndarray, num_queries: int) -> np.ndarray:
-    """Returns the values as an object array `(num_queries,)`, or raises a `SiameseError`."""
-    values = np.asarray(values, dtype=object)
-    if values.shape != (num_queries,):
-        raise SiameseError(
-            f"`{name}` must hold one value per query, shape ({num_queries},). Received: shape {values.shape}. "
-            "Give queries and scores in the same order."
-        )
-    return values
+    return np.where((ranks > 0) & (ranks <= k), 1 / np.maximum(ranks, 1), 0.0)
 
 
 def check_top_k(top_k: int) -> None:
     """Raises a `SiameseError` unless a ranking has at least one place."""
     if top_k < 1:
         raise SiameseError(f"`top_k` must be at least 1. Received: top_k={top_k}. Five is usual.")
-
-
-def _columns_by_identity(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the names, the catalog rows of known photos ordered by identity, and the name index of each of them."""
-    known = np.flatnonzero(identity != "")
-    names, member = np.unique(identity[known], return_inverse=True)
-    if NEW_INDIVIDUAL in names:
-        count = int(np.sum(identity == NEW_INDIVIDUAL))
-        raise SiameseError(
-            f"No identity of the catalog may be called {NEW_INDIVIDUAL!r}, the answer for an unknown individual. "
-            f"Received: {count} photos of it. Leave the identity of such photos empty."
-        )
-    order = np.argsort(member, kind="stable")
-    return names, known[order], member[order]
-
-
-def _best_of_each(block: np.ndarray, columns: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the best score per identity and the catalog row that gave it; `block` lies in the order of `columns`."""
-    starts = np.flatnonzero(np.diff(member, prepend=-1))
-    best = np.maximum.reduceat(block, starts, axis=1)
-    if np.isnan(best).any():
-        raise SiameseError("`scores` must be numbers. Received: NaN. Score the photos again; a NaN has no rank.")
-    nobody = np.int32(np.iinfo(np.int32).max)
-    rows = np.where(block == np.take(best, member, axis=1), columns.astype(np.int32), nobody)
-    first = np.minimum.reduceat(rows, starts, axis=1)
-    return best, np.where(best == -np.inf, np.int32(-1), first)
-
-
-def _row_blocks(matrix: np.ndarray) -> Iterator[slice]:
-    rows = max(1, BLOCK_CELLS // max(1, matrix.shape[1]))
-    for start in range(0, len(matrix), rows):
-        yield slice(start, start + rows)
 
 
 def _best_known(table: IdentityScores, top_k: int) -> _BestKnown:
@@ -397,15 +248,16 @@ def _best_known(table: IdentityScores, top_k: int) -> _BestKnown:
     )
 
 
-def _place_of_new(scores: np.ndarray, threshold: float | None) -> np.ndarray:
-    """Returns the column of the new individual in each row; behind the last one where it is not listed."""
+def _thresholds(names: np.ndarray, scores: np.ndarray, threshold: Threshold | None) -> np.ndarray:
+    """Returns the `(num_queries, 1)` scores under which the new individual stands."""
     if threshold is None:
-        return np.full(len(scores), scores.shape[1])
-    if np.isnan(threshold):
+        return np.full((len(scores), 1), -np.inf)
+    given = threshold(names, scores) if callable(threshold) else np.full(len(scores), float(threshold))
+    if np.isnan(given).any():
         raise SiameseError(
             "`threshold` must be a score. Received: NaN. Fit a decision on validation queries, or pass None."
         )
-    return np.sum((scores >= threshold) & (scores > -np.inf), axis=1)
+    return given[:, None]
 
 
 def _probabilities(

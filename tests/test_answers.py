@@ -2,14 +2,17 @@ import keras
 import numpy as np
 import pytest
 
-from siamese import answers
+from siamese import answers, identity_scorer
 from siamese.answers import rank_catalog
 from siamese.catalog import Catalog
 from siamese.decision import Decision
+from siamese.encounters import gather
 from siamese.errors import SiameseError
+from siamese.identity_scores import NEW_INDIVIDUAL, identity_scores
 from siamese.models.comparator import Comparator
-from siamese.ranking import NEW_INDIVIDUAL
 from siamese.scoring import score_matrix
+from siamese.settings import RankingSettings
+from siamese.views import mean_scores
 
 DIM = 12
 
@@ -55,10 +58,10 @@ def large(monkeypatch):
     """Everything counts as large, and no score matrix is made."""
 
     def refuse(*_):
-        raise AssertionError("the score matrix was asked for")
+        raise AssertionError("all scores were asked for")
 
     monkeypatch.setattr(answers, "EXACT_PAIRS", 0)
-    monkeypatch.setattr(answers, "score_matrix", refuse)
+    monkeypatch.setattr(answers, "IdentityScorer", refuse)
 
 
 def assert_same(left, right):
@@ -131,14 +134,15 @@ def test_a_photo_does_not_answer_itself(request, comparator, known, decision, si
 def test_another_layer_is_ranked_by_all_scores_in_blocks(monkeypatch, asked, known, decision):
     whole = rank_catalog(keras.layers.Dot(1), asked, known, decision)
     heights = []
+
+    def spy(layer, queries, catalog, **options):
+        heights.append(len(queries))
+        return mean_scores(layer, queries, catalog, **options)
+
     monkeypatch.setattr(answers, "EXACT_PAIRS", 0)
-    monkeypatch.setattr(answers, "TILE", 16)
-    monkeypatch.setattr(answers, "BLOCK_CELLS", 32 * len(known))
-    monkeypatch.setattr(
-        answers,
-        "score_matrix",
-        lambda layer, queries, catalog: heights.append(len(queries)) or score_matrix(layer, queries, catalog),
-    )
+    monkeypatch.setattr(identity_scorer, "TILE", 16)
+    monkeypatch.setattr(identity_scorer, "BLOCK_CELLS", 32 * len(known))
+    monkeypatch.setattr(identity_scorer, "mean_scores", spy)
     assert_same(rank_catalog(keras.layers.Dot(1), asked, known, decision), whole)
     assert heights == [32, 28]
 
@@ -157,3 +161,57 @@ def test_the_catalogs_stay_unchanged(large, comparator, asked, known, decision):
     rank_catalog(comparator, asked, known, decision)
     after = [values for side in (asked, known) for values in (side.image_ids, side.identity, side.embeddings)]
     assert all(np.array_equal(*pair) for pair in zip(before, after, strict=True))
+
+
+# other rules, views and encounters
+
+
+@pytest.mark.parametrize("way", [{"identity_score": {"rule": "mean"}}, {"reranking": {"neighbours": 5}}])
+def test_settings_decide_how_an_individual_is_scored_however_large_the_catalog(
+    monkeypatch, comparator, asked, known, decision, way
+):
+    settings = RankingSettings.model_validate(way)
+    small = rank_catalog(comparator, asked, known, decision, settings=settings)
+    assert not np.array_equal(small.scores, rank_catalog(comparator, asked, known, decision).scores)
+    monkeypatch.setattr(answers, "EXACT_PAIRS", 0)
+    assert_same(rank_catalog(comparator, asked, known, decision, settings=settings), small)
+
+
+def test_photos_of_an_encounter_get_the_answer_of_their_mean_scores(comparator, asked, known, decision):
+    part = asked.select(slice(20, 26))  # not in the catalog
+    seen = np.array(["monday", "", "monday", "", "friday", "friday"], dtype=object)
+    ranking = rank_catalog(comparator, part, known, decision, together=gather(part.image_ids, seen))
+    assert ranking.query_ids.tolist() == ["monday", part.image_ids[1], part.image_ids[3], "friday"]
+    scores = score_matrix(comparator, part.embeddings, known.embeddings)
+    photos = identity_scores(scores, known.identity)
+    mean = photos.scores[[0, 2]].astype(float).mean(axis=0)
+    best = np.argsort(-mean, kind="stable")[:4]
+    listed = ranking.identities[0] != NEW_INDIVIDUAL
+    assert ranking.identities[0][listed].tolist()[:4] == photos.names[best].tolist()
+    np.testing.assert_allclose(ranking.scores[0][listed][:4], mean[best], rtol=1e-6)
+    alone = rank_catalog(comparator, part.select([1, 3]), known, decision)
+    assert ranking.identities[1:3].tolist() == alone.identities.tolist()
+
+
+def test_photos_of_an_encounter_do_not_answer_each_other(comparator, known, decision):
+    names = np.array([f"animal{number}" for number in range(8)], dtype=object)
+    photos = Catalog(known.image_ids[:8], names, known.embeddings[:8], "model")
+    together = gather(photos.image_ids, np.array(["one"] * 3 + ["two"] * 5, dtype=object))
+    ranking = rank_catalog(comparator, photos, photos, decision, top_k=9, together=together)
+    answered_by = [set(rows.tolist()) - {-1} for rows in ranking.catalog_rows]
+    assert answered_by == [{3, 4, 5, 6, 7}, {0, 1, 2}]
+
+
+def test_the_best_photo_of_an_encounter_decides_where_the_settings_say_so(comparator, asked, known, decision):
+    part = asked.select(slice(20, 23))
+    together = gather(part.image_ids, np.array(["one"] * 3, dtype=object))
+    best = rank_catalog(comparator, part, known, decision, together=together, settings=RankingSettings(together="max"))
+    alone = rank_catalog(comparator, part, known, decision)
+    known_scores = np.where(alone.identities == NEW_INDIVIDUAL, -np.inf, alone.scores)
+    assert np.nanmax(np.where(best.identities == NEW_INDIVIDUAL, -np.inf, best.scores)) == known_scores.max()
+
+
+def test_a_catalog_of_other_views_is_refused(large, comparator, asked, known, decision):
+    flipped = Catalog(asked.image_ids, asked.identity, asked.embeddings, "model", ("flip",))
+    with pytest.raises(SiameseError, match="must hold the views that are asked for: flip. Received: plain"):
+        rank_catalog(comparator, flipped, known, decision)

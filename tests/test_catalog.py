@@ -126,3 +126,33 @@ def test_other_files_of_the_folder_stay(catalog, tmp_path):
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     catalog.save(tmp_path)
     assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_catalog_remembers_what_was_embedded_of_each_photo(catalog, tmp_path):
+    views = ("plain", "flip")
+    Catalog(catalog.image_ids, catalog.identity, catalog.embeddings, "weights", views).save(tmp_path)
+    loaded = load_catalog(tmp_path)
+    assert loaded.views == views
+    assert loaded.select(slice(1)).views == views
+    assert loaded.add(Catalog(*(values[:0] for values in _parts(loaded)), "weights", views)).views == views
+
+
+def test_other_views_are_refused(catalog):
+    flipped = Catalog(*(values[:0] for values in _parts(catalog)), "weights", ("plain", "flip"))
+    sentence = "must hold the views that are asked for: plain; flip. Received: plain. Embed the catalog's photos again"
+    with pytest.raises(SiameseError, match=sentence):
+        catalog.check_views(("plain", "flip"))
+    with pytest.raises(SiameseError, match=sentence):
+        catalog.add(flipped)
+
+
+def test_a_catalog_of_an_earlier_version_holds_the_plain_photos(catalog, tmp_path):
+    catalog.save(tmp_path)
+    index = json.loads((tmp_path / "catalog.json").read_text(encoding="utf-8"))
+    assert index.pop("views") == ["plain"]
+    (tmp_path / "catalog.json").write_text(json.dumps(index), encoding="utf-8")
+    assert load_catalog(tmp_path).views == ("plain",)
+
+
+def _parts(catalog):
+    return catalog.image_ids, catalog.identity, catalog.embeddings

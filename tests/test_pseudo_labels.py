@@ -9,6 +9,7 @@ from scipy.special import expit
 from scipy.stats import beta, binom
 
 from siamese.errors import ManifestError, SiameseError
+from siamese.identity_scores import identity_scores
 from siamese.manifest import from_table, read_manifest
 from siamese.pseudo_labels import (
     Cut,
@@ -20,7 +21,7 @@ from siamese.pseudo_labels import (
     propose_labels,
     with_pseudo_labels,
 )
-from siamese.ranking import identity_scores, rank_identities
+from siamese.ranking import rank_identities
 
 # the cut
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.errors import SiameseError
-from siamese.ranking import NEW_INDIVIDUAL, IdentityScores, identity_scores, rank_identities, rank_photos
+from siamese.identity_scores import NEW_INDIVIDUAL, identity_scores
+from siamese.ranking import rank_identities, rank_photos
 
 CATALOG = np.array(["cleo", "ann", "", "bob", "ann"], dtype=object)
 SCORES = np.array([[1.0, 2.0, 99.0, 3.0, 4.0], [5.0, 0.5, 99.0, 0.0, 0.5]])
@@ -40,24 +41,6 @@ def ranked_by_hand(scores, catalog, allowed, threshold, top_k):
         place = sum(score >= threshold for _, score, _ in answers)
         answers.insert(place, (NEW_INDIVIDUAL, threshold, -1))
     return answers[:top_k]
-
-
-def test_an_identity_gets_the_best_score_of_its_photos():
-    table = identity_scores(SCORES, CATALOG)
-    assert table.names.tolist() == ["ann", "bob", "cleo"]
-    assert table.scores.tolist() == [[4.0, 3.0, 1.0], [0.5, 0.0, 5.0]]
-    assert table.scores.dtype == np.float32
-
-
-def test_the_photo_that_gave_the_score_is_named_and_the_first_of_equals():
-    assert identity_scores(SCORES, CATALOG).best_image.tolist() == [[4, 3, 0], [1, 3, 0]]
-
-
-def test_photos_that_may_not_answer_give_no_score():
-    allowed = np.array([[True, True, True, True, False], [False, True, True, False, True]])
-    table = identity_scores(SCORES, CATALOG, allowed=allowed)
-    assert table.scores.tolist() == [[2.0, 3.0, 1.0], [0.5, -np.inf, -np.inf]]
-    assert table.best_image.tolist() == [[1, 3, 0], [1, -1, -1]]
 
 
 def test_a_catalog_of_unknown_individuals_answers_with_the_new_individual_alone():
@@ -131,28 +114,6 @@ def test_a_ranking_is_what_a_walk_down_the_scores_gives(table, threshold, top_k)
         assert ranking.catalog_rows[query].tolist() == [row for _, _, row in expected] + [-1] * (top_k - listed)
 
 
-@settings(deadline=None)
-@given(score_tables())
-def test_the_rank_of_the_truth_is_its_place_in_the_full_ranking(table):
-    scores, catalog, allowed, truth = table
-    by_identity = identity_scores(scores, catalog, allowed=allowed)
-    full = rank_identities(by_identity, query_ids=np.arange(len(scores)), threshold=None, top_k=6).identities
-    expected = [
-        row.tolist().index(name) + 1 if name and name in row else 0 for row, name in zip(full, truth, strict=True)
-    ]
-    assert by_identity.ranks_of(truth).tolist() == expected
-
-
-def test_many_rows_are_worked_block_by_block_with_the_same_result(rng, monkeypatch):
-    scores, catalog = rng.random((30, 40)).astype(np.float32), rng.choice(CATALOG, 40)
-    whole = identity_scores(scores, catalog)
-    monkeypatch.setattr("siamese.ranking.BLOCK_CELLS", 100)
-    blocks = identity_scores(scores, catalog)
-    assert np.array_equal(whole.scores, blocks.scores)
-    assert np.array_equal(whole.best_image, blocks.best_image)
-    assert np.array_equal(whole.best_columns(2), blocks.best_columns(2))
-
-
 def test_the_callers_arrays_stay_as_they_are():
     scores, catalog, allowed = SCORES.astype(np.float32), CATALOG.copy(), SCORES > 1
     before = scores.copy(), catalog.copy(), allowed.copy()
@@ -186,26 +147,6 @@ def test_a_ranking_can_be_cut():
     assert len(ranking) == 2
 
 
-def test_swapped_axes_are_told():
-    with pytest.raises(SiameseError, match=r"shape \(num_queries, 5\)\. Received: shape \(5, 2\).*scores\.T"):
-        identity_scores(SCORES.T, CATALOG)
-
-
-def test_a_mask_of_another_shape_is_told():
-    with pytest.raises(SiameseError, match=r"`allowed` must be a bool matrix.*Received: bool of shape \(2, 1\)"):
-        identity_scores(SCORES, CATALOG, allowed=np.ones((2, 1), dtype=bool))
-
-
-def test_a_score_that_is_no_number_is_told():
-    with pytest.raises(SiameseError, match=r"`scores` must be numbers. Received: NaN"):
-        identity_scores(np.array([[np.nan]]), np.array(["ann"], dtype=object))
-
-
-def test_an_identity_called_like_the_new_individual_is_told():
-    with pytest.raises(SiameseError, match=r"may be called 'new_individual'.*Received: 1 photos"):
-        identity_scores(np.ones((1, 1)), np.array([NEW_INDIVIDUAL], dtype=object))
-
-
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
@@ -220,15 +161,17 @@ def test_wrong_arguments_of_a_ranking_are_told(changed, sentence):
         rank_identities(identity_scores(SCORES, CATALOG), **arguments)
 
 
-def test_rows_can_be_selected():
-    table = identity_scores(SCORES, CATALOG)
-    selected = table.select(np.array([False, True]))
-    assert isinstance(selected, IdentityScores)
-    assert selected.scores.tolist() == table.scores[1:].tolist()
-
-
 def test_ranking_and_evaluation_do_not_load_keras():
-    modules = ["ranking", "decision", "evaluation.report", "evaluation.baselines"]
+    modules = [
+        "ranking",
+        "centroids",
+        "reranking",
+        "encounters",
+        "evaluation.ranking_steps",
+        "decision",
+        "report.files",
+        "evaluation.baselines",
+    ]
     code = "import sys\n" + "\n".join(f"import siamese.{name}" for name in modules)
     code += "\nassert not {'keras', 'tensorflow', 'matplotlib.pyplot'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -266,10 +209,20 @@ def test_the_best_photos_give_the_ranking_of_the_whole_matrix_where_its_end_is_o
     whole = rank_identities(identity_scores(scores, catalog, allowed=allowed), **options)
     photos = best_photos(scores, allowed, num_photos)
     listed = rank_photos(*photos, catalog, **options)
-    sure = (photos[0][:, -1] < 0) | (listed.scores[:, -1] > photos[1][:, -1])
+    has_name = (catalog[photos[0]] != "").any(axis=1, where=photos[0] >= 0) if len(catalog) else True
+    sure = (photos[0][:, -1] < 0) | ((listed.scores[:, -1] > photos[1][:, -1]) & has_name)
     assert_same_ranking(listed.select(sure), whole.select(sure))
     everything = rank_photos(*best_photos(scores, allowed, len(catalog) + 1), catalog, **options)
     assert_same_ranking(everything, whole)
+
+
+def test_photos_of_unknown_individuals_alone_leave_all_to_the_new_individual():
+    names, options = np.array(["ann", ""], dtype=object), {"query_ids": ["q"], "threshold": 0.0, "top_k": 1}
+    listed = rank_photos(
+        np.array([[1]]), np.array([[-1.0]]), names, probability=lambda s: 1 / (1 + np.exp(-s)), **options
+    )
+    assert listed.identities.tolist() == [[NEW_INDIVIDUAL]]
+    assert listed.probabilities.tolist() == [[1.0]]
 
 
 def test_ranking_photos_leaves_them_unchanged_and_refuses_what_ranking_identities_refuses():

@@ -12,8 +12,18 @@ from siamese.errors import SettingsError
 from siamese.settings.augmentation import AugmentationSettings, Turn
 from siamese.settings.base import StageSettings
 from siamese.settings.collection import CheckSettings, Contrast, PreprocessingSettings, SplitKind, SplitSettings
+from siamese.settings.decision import DecisionSettings, ThresholdRule
+from siamese.settings.ensemble import BlendMethod, EnsembleSettings, ScoreConversion, StackingSettings
 from siamese.settings.evaluation import EvaluationSettings, ProtocolSettings
 from siamese.settings.model import ComparatorSettings, EncoderSettings, Normalisation, Pooling
+from siamese.settings.ranking import (
+    Combination,
+    IdentityRule,
+    IdentityScoreSettings,
+    RankingSettings,
+    RerankingSettings,
+    ViewSettings,
+)
 from siamese.settings.training import (
     AdaptiveNoiseSettings,
     EarlyStopSettings,
@@ -26,12 +36,18 @@ from siamese.settings.training import (
 __all__ = [
     "AdaptiveNoiseSettings",
     "AugmentationSettings",
+    "BlendMethod",
     "CheckSettings",
+    "Combination",
     "ComparatorSettings",
     "Contrast",
+    "DecisionSettings",
     "EarlyStopSettings",
     "EncoderSettings",
+    "EnsembleSettings",
     "EvaluationSettings",
+    "IdentityRule",
+    "IdentityScoreSettings",
     "MiningSettings",
     "Normalisation",
     "PhaseSettings",
@@ -39,12 +55,18 @@ __all__ = [
     "Pooling",
     "PreprocessingSettings",
     "ProtocolSettings",
+    "RankingSettings",
+    "RerankingSettings",
+    "ScoreConversion",
     "Settings",
     "SplitKind",
     "SplitSettings",
+    "StackingSettings",
     "StageSettings",
+    "ThresholdRule",
     "TrainingSettings",
     "Turn",
+    "ViewSettings",
     "read_settings",
     "read_values",
     "settings_from_dict",
@@ -62,6 +84,8 @@ class Settings(StageSettings):
     encoder: EncoderSettings = EncoderSettings()
     comparator: ComparatorSettings = ComparatorSettings()
     training: TrainingSettings = TrainingSettings()
+    ranking: RankingSettings = RankingSettings()
+    decision: DecisionSettings = DecisionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
     @model_validator(mode="after")
