@@ -11,36 +11,21 @@ from sklearn.linear_model import LogisticRegression
 
 from siamese.decision import (
     BOTH_KINDS,
+    MATCH_RATES,
     ONLY_NEW,
     OWN_LEFT_OUT,
+    RULES,
     Decision,
-    choose_threshold,
     fit_decision,
-    scan_thresholds,
+    split_pairs,
 )
 from siamese.errors import ModelFolderError, SiameseError
-from siamese.ranking import NEW_INDIVIDUAL, identity_scores, rank_identities
+from siamese.identity_scores import identity_scores
+from siamese.ranking import rank_identities
+from siamese.settings import DecisionSettings
 from tests.test_ranking import score_tables
 
 NAMES = np.array(["ann", "bob"], dtype=object)
-
-
-def map_by_loops(table, truth, threshold, top_k):
-    """MAP@k from the rankings themselves, one query after the other."""
-    ranking = rank_identities(table, query_ids=np.arange(len(truth)), threshold=threshold, top_k=top_k)
-    gains = []
-    for query, name in enumerate(truth):
-        if name in table.names and table.scores[query, table.names.tolist().index(name)] == -np.inf:
-            continue  # nothing that could be right may answer
-        right = name if name in table.names else NEW_INDIVIDUAL
-        row = ranking.identities[query].tolist()
-        gains.append(1 / (row.index(right) + 1) if right in row else 0.0)
-    return sum(gains) / max(1, len(gains))
-
-
-def all_cuts(table):
-    finite = np.unique(table.scores[np.isfinite(table.scores)]).astype(np.float64)
-    return [*(score for edge in finite for score in (edge - 0.25, edge, edge + 0.25)), -99.0, 99.0]
 
 
 def validation(rng, *, num_queries=200, num_identities=30, new_share=0.3, gap=5.0):
@@ -49,60 +34,6 @@ def validation(rng, *, num_queries=200, num_identities=30, new_share=0.3, gap=5.
     truth = np.where(rng.random(num_queries) < new_share, "", rng.choice(catalog, num_queries))
     scores = rng.normal(size=(num_queries, len(catalog))) + gap * (truth[:, None] == catalog[None, :])
     return scores.astype(np.float32), catalog, truth.astype(object)
-
-
-def test_the_threshold_lies_halfway_between_known_and_new():
-    table = identity_scores(np.array([[8.0, 0.0], [6.0, 7.0], [2.0, 1.0]]), NAMES)
-    assert choose_threshold(table, ["ann", "bob", ""]) == 4.5
-
-
-def test_map_is_written_out_for_every_threshold():
-    table = identity_scores(np.array([[4.0, 3.0], [2.0, 1.0]]), NAMES)
-    scan = scan_thresholds(table, ["bob", ""])
-    assert scan.cuts.tolist() == [1.0, 2.0, 3.0]
-    # up to 1: bob second, new third; up to 2: new second; up to 3: new first; above: bob third
-    np.testing.assert_allclose(
-        scan.values, [(1 / 2 + 1 / 3) / 2, (1 / 2 + 1 / 2) / 2, (1 / 2 + 1) / 2, (1 / 3 + 1) / 2]
-    )
-    np.testing.assert_allclose(scan.at(np.array([3.0, 3.1])), [0.75, 2 / 3])
-
-
-@settings(deadline=None)
-@given(score_tables(), st.integers(1, 5))
-def test_the_scan_agrees_with_rankings_at_any_threshold(table, top_k):
-    scores, catalog, allowed, truth = table
-    by_identity = identity_scores(scores, catalog, allowed=allowed)
-    scan = scan_thresholds(by_identity, truth, top_k=top_k)
-    for threshold in all_cuts(by_identity):
-        assert scan.at(threshold) == pytest.approx(map_by_loops(by_identity, truth, threshold, top_k), abs=1e-9)
-
-
-@settings(deadline=None)
-@given(score_tables())
-def test_no_threshold_beats_the_chosen_one(table):
-    scores, catalog, allowed, truth = table
-    by_identity = identity_scores(scores, catalog, allowed=allowed)
-    chosen = map_by_loops(by_identity, truth, choose_threshold(by_identity, truth), 5)
-    assert chosen >= max(map_by_loops(by_identity, truth, cut, 5) for cut in all_cuts(by_identity)) - 1e-9
-
-
-def test_of_equally_good_thresholds_the_middle_of_the_widest_stretch_is_chosen():
-    # known queries at 10 and 1, new ones at 2 and 0: thresholds from 0 to 1 and from 2 to 10 are equally good
-    table = identity_scores(np.array([[10.0], [1.0], [2.0], [0.0]]), NAMES[:1])
-    assert choose_threshold(table, ["ann", "ann", "", ""]) == 6.0
-
-
-def test_a_threshold_between_scores_is_preferred_to_one_beyond_all_of_them():
-    # known queries at 0 and 2, a new one at 1: thresholds up to 0 and from 1 to 2 are equally good
-    table = identity_scores(np.array([[0.0], [2.0], [1.0]]), NAMES[:1])
-    assert choose_threshold(table, ["ann", "ann", ""]) == 1.5
-
-
-def test_a_threshold_between_neighbouring_floats_still_parts_them():
-    high = np.float32(1.0)
-    low = np.nextafter(high, np.float32(0))
-    table = identity_scores(np.array([[high], [low]]), NAMES[:1])
-    assert float(low) < choose_threshold(table, ["ann", ""]) <= float(high)
 
 
 def test_a_decision_finds_the_curve_that_made_the_scores(rng):
@@ -138,16 +69,11 @@ def test_the_pair_curve_is_scikit_learns_on_balanced_pairs(rng):
     np.testing.assert_allclose(decision.pair_probability(np.linspace(-2, 4, 7)), expected, atol=0.02)
 
 
-def test_thinning_the_different_pairs_hardly_moves_the_curve(rng, monkeypatch):
-    scores, catalog, truth = validation(rng, gap=3.0)
-    exact = fit_decision(scores, catalog, truth)
-    monkeypatch.setattr("siamese.decision.MOST_FITTED", 2000)
-    assert fit_decision(scores, catalog, truth).pair_slope == pytest.approx(exact.pair_slope, rel=0.03)
-
-
 def test_verdict_cuts_keep_their_rates(rng):
     scores, catalog, truth = validation(rng, gap=2.0)
-    decision = fit_decision(scores, catalog, truth, false_match_rate=0.02, false_non_match_rate=0.1)
+    decision = fit_decision(
+        scores, catalog, truth, settings=DecisionSettings(false_match_rate=0.02, false_non_match_rate=0.1)
+    )
     same = truth[:, None] == catalog[None, :]
     verdicts = np.vectorize(decision.verdict)(scores)
     assert decision.false_match_rate == np.mean(verdicts[~same] == "same")
@@ -166,9 +92,14 @@ def test_well_parted_pairs_leave_nothing_unsure(rng):
     assert 0 < decision.pair_slope < math.inf
 
 
-@settings(max_examples=40, deadline=None)
-@given(score_tables(), st.sampled_from([0.0, 0.01, 0.3, 1.0]), st.sampled_from([0.0, 0.05, 0.5, 1.0]))
-def test_any_validation_gives_a_decision_that_can_be_used(table, false_match_rate, false_non_match_rate):
+@settings(max_examples=30, deadline=None)
+@given(
+    score_tables(),
+    st.sampled_from([0.0, 0.01, 0.3, 1.0]),
+    st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+    st.sampled_from(sorted(RULES)),
+)
+def test_any_validation_gives_a_decision_that_can_be_used(table, false_match_rate, false_non_match_rate, rule):
     scores, catalog, allowed, truth = table
     if not (allowed & (catalog != "")).any():
         return
@@ -177,8 +108,9 @@ def test_any_validation_gives_a_decision_that_can_be_used(table, false_match_rat
         catalog,
         truth,
         allowed=allowed,
-        false_match_rate=false_match_rate,
-        false_non_match_rate=false_non_match_rate,
+        settings=DecisionSettings(
+            false_match_rate=false_match_rate, false_non_match_rate=false_non_match_rate, threshold_rule=rule
+        ),
     )
     assert decision.different_below <= decision.same_above
     assert decision.pair_slope >= 0
@@ -193,31 +125,38 @@ def test_any_validation_gives_a_decision_that_can_be_used(table, false_match_rat
 
 def test_known_and_new_queries_choose_the_threshold(rng):
     decision = fit_decision(*validation(rng))
-    assert decision.threshold_rule == BOTH_KINDS
+    assert decision.threshold_rule == f"scan: {BOTH_KINDS}"
     assert (decision.num_known + decision.num_new, decision.num_new > 0) == (200, True)
 
 
-def test_without_new_queries_the_known_ones_are_asked_without_their_own_identity(rng):
-    scores, catalog, truth = validation(rng, new_share=0.0, gap=9.0)
+def test_without_new_queries_known_ones_are_called_new_as_often_as_strangers_are_named(rng):
+    scores, catalog, truth = validation(rng, num_queries=1000, new_share=0.0, gap=4.5)
     decision = fit_decision(scores, catalog, truth)
-    assert decision.threshold_rule == OWN_LEFT_OUT
-    others = np.where(truth[:, None] == catalog[None, :], -np.inf, scores).max(axis=1)
-    own = np.where(truth[:, None] == catalog[None, :], scores, -np.inf).max(axis=1)
-    assert others.max() < decision.threshold < own.min()
+    assert decision.threshold_rule == f"balanced: {OWN_LEFT_OUT}"
+    same = truth[:, None] == catalog[None, :]
+    strangers = np.where(same, -np.inf, scores).max(axis=1)
+    called_new = np.mean(scores.max(axis=1) < decision.threshold)
+    assert 0.01 < called_new == pytest.approx(np.mean(strangers >= decision.threshold), abs=0.02)
+    assert decision.named_low < decision.named_rate < decision.named_high
+    assert decision.named_rate == pytest.approx(called_new, abs=0.02)
+
+
+def test_a_stated_share_of_strangers_is_named(rng):
+    scores, catalog, truth = validation(rng, num_queries=1000, new_share=0.0)
+    settings = DecisionSettings(threshold_rule="rate", named_rate=0.1)
+    decision = fit_decision(scores, catalog, truth, settings=settings)
+    fresh = rng.normal(size=scores.shape).max(axis=1)
+    assert decision.named_rate == pytest.approx(0.1)
+    assert np.mean(fresh >= decision.threshold) == pytest.approx(0.1, abs=0.03)
 
 
 def test_without_known_queries_everybody_seen_is_new(rng):
     scores, catalog, truth = validation(rng, new_share=1.0)
     decision = fit_decision(scores, catalog, truth)
-    assert decision.threshold_rule == ONLY_NEW
+    assert decision.threshold_rule == f"scan: {ONLY_NEW}"
     assert decision.threshold > scores.max()
     assert decision.same_above > scores[scores < decision.same_above].max()
     assert math.isnan(decision.false_non_match_rate)
-
-
-def test_an_identity_that_the_catalog_lacks_counts_as_new():
-    table = identity_scores(np.array([[8.0, 0.0], [2.0, 1.0]]), NAMES)
-    assert choose_threshold(table, ["ann", "zoe"]) == choose_threshold(table, ["ann", ""])
 
 
 def test_photos_of_unknown_individuals_are_nobodys_match():
@@ -287,8 +226,137 @@ def test_nothing_to_learn_from_is_told():
         fit_decision(np.ones((1, 2)), NAMES, ["ann"], allowed=np.zeros((1, 2), dtype=bool))
 
 
-def test_a_rate_outside_of_zero_to_one_is_told():
-    with pytest.raises(
-        SiameseError, match=r"`false_match_rate` must lie between 0 and 1. Received: false_match_rate=5"
-    ):
-        fit_decision(np.ones((1, 2)), NAMES, ["ann"], false_match_rate=5)
+def test_every_decision_knows_cuts_for_the_usual_rates(rng):
+    scores, catalog, truth = validation(rng, gap=2.0)
+    decision = fit_decision(scores, catalog, truth, settings=DecisionSettings(false_match_rate=0.02))
+    assert [cut.rate for cut in decision.match_cuts] == sorted([*MATCH_RATES, 0.02])
+    different = truth[:, None] != catalog[None, :]
+    for cut in decision.match_cuts:
+        assert np.mean(scores[different] >= cut.score) <= cut.rate
+        assert cut.low <= cut.rate <= cut.high
+        assert decision.match_cut(cut.rate) == cut
+    assert decision.match_cut().score == decision.same_above
+    assert decision.false_match_low <= decision.false_match_rate <= decision.false_match_high
+
+
+def test_a_stricter_rate_turns_same_into_unsure(rng):
+    decision = fit_decision(*validation(rng, gap=2.0))
+    score = decision.same_above + 0.01
+    assert decision.verdict(score) == "same"
+    assert decision.verdict(score, false_match_rate=0.001) == "unsure"
+
+
+def test_a_rate_that_no_cut_was_fitted_for_is_told(rng):
+    decision = fit_decision(*validation(rng))
+    with pytest.raises(SiameseError, match=r"calibrated for: 0.001, 0.01, 0.05. Received: false_match_rate=0.3"):
+        decision.verdict(1.0, false_match_rate=0.3)
+
+
+def test_a_photo_of_an_unknown_animal_is_an_individual_of_its_own():
+    pairs = split_pairs(np.ones((3, 2)), NAMES, np.array(["ann", "", ""], dtype=object))
+    assert len(np.unique(pairs.different.codes)) == 4
+    assert pairs.different.num_identities == 4
+    assert pairs.same_code.tolist() == [0]
+
+
+def test_the_threshold_moves_with_the_catalog(rng):
+    scores, catalog, truth = validation(rng, num_queries=500, num_identities=100, new_share=0.0)
+    decision = fit_decision(scores, catalog, truth, settings=DecisionSettings(threshold_rule="rate"))
+    assert decision.new_threshold(catalog) == decision.threshold
+    larger = np.array([f"x{place}" for place in range(1000)] + [""], dtype=object)
+    threshold = decision.new_threshold(larger)
+    assert threshold == decision.at(1000).threshold == decision.new_threshold(catalog, num_identities=1000)
+    strangers = rng.normal(size=(2000, 2000)).reshape(2000, 1000, 2).max(axis=2).max(axis=1)
+    assert np.mean(strangers >= threshold) == pytest.approx(0.05, abs=0.035)
+    assert np.mean(strangers >= decision.threshold) > 0.2
+    assert decision.at(1000).at(100).threshold == pytest.approx(decision.threshold, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["platt", "isotonic"])
+@pytest.mark.parametrize("prior", [0.5, 0.05])
+def test_where_either_answer_keeps_its_rate_the_likelier_one_is_given(rng, prior, kind):
+    scores, catalog, truth = validation(rng, num_queries=600, gap=6.0)
+    settings = DecisionSettings(prior=prior, calibration=kind)
+    decision = fit_decision(scores, catalog, truth, settings=settings)
+    cut = decision.same_above
+    assert cut == decision.different_below
+    below, over = decision.pair_probability(np.array([cut - 1e-6, cut + 1e-6]))
+    assert below <= 0.5 <= over
+    assert decision.false_match_rate <= settings.false_match_rate
+    assert decision.false_non_match_rate <= settings.false_non_match_rate
+
+
+def test_no_rate_calls_the_same_what_the_verdict_calls_different(rng):
+    """Kinds that stand well apart: a cut that lets 5 % of false matches in would lie among plainly different pairs."""
+    decision = fit_decision(*validation(rng, gap=8.0))
+    plain, loose = decision.match_cut(), decision.match_cut(0.05)
+    assert decision.same_above == decision.different_below == loose.score
+    assert (loose.rate, loose.reached, loose.low, loose.high) == (0.05, plain.reached, plain.low, plain.high)
+    assert loose.reached < 0.001
+    scores, catalog, truth = validation(rng, gap=2.5)
+    mixed = fit_decision(scores, catalog, truth)
+    assert mixed.different_below < mixed.same_above
+    different = scores[truth[:, None] != catalog[None, :]]
+    for cut in mixed.match_cuts:
+        assert cut.score >= mixed.different_below
+        assert cut.reached == np.mean(different >= cut.score)
+
+
+@pytest.mark.parametrize("rule", ["singleton", "stacked"])
+def test_a_rule_that_looks_at_the_query_tells_whom_it_names_and_moves_with_the_catalog(rng, rule):
+    scores, catalog, truth = validation(rng, num_queries=1500, num_identities=60, new_share=0.4, gap=3.0)
+    kept = np.arange(len(catalog)) % 4 != 1  # every other individual has one photo
+    settings = DecisionSettings(threshold_rule=rule)
+    decision = fit_decision(scores[:, kept], catalog[kept], truth, settings=settings)
+    assert not decision._rule.is_plain
+
+    def named(num_identities):
+        names = np.array([f"x{place:04}" for place in range(num_identities)], dtype=object).repeat(2)
+        names = names[np.arange(len(names)) % 4 != 1]
+        table = identity_scores(rng.normal(size=(1500, len(names))).astype(np.float32), names)
+        ranking = rank_identities(table, query_ids=np.arange(1500), threshold=decision.new_threshold(names))
+        return np.mean(ranking.identities[:, 0] != "new_individual")
+
+    assert named(60) == pytest.approx(decision.named_rate, abs=0.05)
+    assert named(600) == pytest.approx(decision.named_rate, abs=0.12)  # 0.36 without the slope, 0.5 unmoved
+
+
+def test_a_prior_is_kept_with_the_decision(rng):
+    scores, catalog, truth = validation(rng)
+    even, rare = (fit_decision(scores, catalog, truth, settings=DecisionSettings(prior=prior)) for prior in (0.5, 0.01))
+    told = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(rare.pair_probability(told), even.pair_probability(told, prior=0.01))
+    assert (rare.pair_probability(told) < even.pair_probability(told)).all()
+
+
+def test_a_decision_is_refused_under_another_preprocessing(rng):
+    decision = fit_decision(*validation(rng)).under("one")
+    decision.check_preprocessing("one")
+    with pytest.raises(ModelFolderError, match="fitted under one, photos prepared under another"):
+        decision.check_preprocessing("another")
+
+
+def test_a_decision_of_an_older_version_is_read():
+    old = {
+        "threshold": 1.0,
+        "pair_slope": 1.0,
+        "pair_intercept": 0.0,
+        "identity_slope": 1.0,
+        "identity_intercept": 0.0,
+        "same_above": 2.0,
+        "different_below": 1.0,
+        "false_match_rate": None,
+        "threshold_rule": "known and new queries",
+    }
+    decision = Decision.from_dict(old)
+    assert decision.new_threshold(np.array(["ann"] * 9, dtype=object)) == 1.0
+    assert math.isnan(decision.match_cut().low)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("growth", {"scores": 1}), ("growth", 3), ("match_cuts", [{"rate": 1}]), ("pair_knots", 3)]
+)
+def test_a_part_that_was_changed_is_told(rng, name, value):
+    values = fit_decision(*validation(rng)).to_dict() | {name: value}
+    with pytest.raises(ModelFolderError, match=f"`{name}` of a decision must be as it was saved"):
+        Decision.from_dict(values)

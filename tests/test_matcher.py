@@ -1,5 +1,8 @@
 import json
+import math
 import shutil
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,10 +11,15 @@ from PIL import Image
 
 import siamese
 from siamese.catalog import load_catalog
+from siamese.decision import MatchCut, Verification
+from siamese.drift import fit_drift, measure_images
 from siamese.errors import ImageError, ManifestError, ModelFolderError, SiameseError
+from siamese.images import prepare_image
 from siamese.manifest import from_folder, read_manifest
-from siamese.matcher import Matcher, model_fingerprint
-from siamese.scoring import score_matrix
+from siamese.matcher import Matcher, model_fingerprint, preprocessing_fingerprint
+from siamese.models.storage import load_model
+from siamese.scoring import Embedder, score_matrix
+from siamese.settings import RankingSettings
 from siamese.store import open_store
 
 
@@ -104,6 +112,142 @@ def test_verify_says_the_same_whichever_photo_comes_first(matcher, photos, array
     assert matcher.verify(arrays[0], arrays[3]) == matcher.verify(arrays[3], arrays[0])
 
 
+def test_verify_keeps_to_the_rate_and_the_prior_that_are_asked_for(matcher, photos):
+    strict, loose = (matcher.verify(*photos[:2], false_match_rate=rate) for rate in (0.001, 0.05))
+    assert strict.false_match_rate <= 0.001
+    assert strict.false_match_low <= 0.001 <= strict.false_match_high
+    cut = matcher.decision.match_cut(0.05)
+    assert (loose.false_match_rate, loose.false_match_high) == (cut.reached, cut.high)
+    assert (loose.prior, matcher.verify(*photos[:2], prior=0.01).prior) == (matcher.decision.prior, 0.01)
+    assert (loose.verdict == "same") == (loose.score >= cut.score)
+    assert matcher.verify(*photos[:2], prior=0.01).probability < matcher.verify(*photos[:2], prior=0.9).probability
+
+
+def test_the_rate_that_is_asked_for_decides_the_verdict(finished_run, photos):
+    own = siamese.load(finished_run.folder / "model")
+    own.decision = replace(own.decision, same_above=99.0, match_cuts=(MatchCut(0.05, -99.0, 0.05, 0.0, 1.0),))
+    assert own.verify(*photos[:2]).verdict != "same"
+    assert own.verify(*photos[:2], false_match_rate=0.05).verdict == "same"
+
+
+def test_an_answer_says_how_often_it_is_wrong():
+    answer = Verification(3.21, 0.97, 0.5, "same", 0.01, 0.00042, 0.0212, 0.026)
+    assert answer.sentence == (
+        "The same animal (score 3.21). Probability of the same animal: 97 %, if 50 % of the pairs you ask about are. "
+        "Of pairs of different animals 1 % are called the same; for animals never seen this lies between 0.042 % and "
+        "2.1 % (95 % interval). Of pairs of one animal 2.6 % are called different."
+    )
+    assert replace(answer, verdict="different").sentence.startswith("Different animals (score 3.21). Probability")
+    older = replace(answer, false_match_low=math.nan, false_match_high=math.nan)
+    assert "1 % are called the same; what this may be for animals never seen was not measured" in older.sentence
+    unmeasured = replace(answer, verdict="unsure", false_match_rate=math.nan, false_non_match_rate=math.nan)
+    assert unmeasured.sentence == (
+        "Unsure: too alike to be called different, too unlike to be called the same (score 3.21). Probability of the "
+        "same animal: 97 %, if 50 % of the pairs you ask about are. How often different animals are called the same "
+        "was not measured."
+    )
+
+
+@pytest.mark.parametrize(
+    ("probability", "words"),
+    [(0.0, ": 0 %"), (1e-9, ": < 0.001 %"), (0.00123, ": 0.12 %"), (0.9968, ": 99.7 %"), (0.99995, ": > 99.9 %")],
+)
+def test_a_rare_case_is_not_told_as_none(probability, words):
+    assert f"{words}, if" in Verification(0.0, probability, 0.5, "same", 0.0, 0.0, 0.1, 0.0).sentence
+
+
+def test_a_decision_of_another_preprocessing_is_refused(finished_run):
+    model = load_model(finished_run.folder / "model")
+    assert model.decision["made_for"] == preprocessing_fingerprint(model.settings.preprocessing)
+    taller = model.settings.preprocessing.model_copy(update={"height": 99})
+    other = replace(model, settings=model.settings.model_copy(update={"preprocessing": taller}))
+    with pytest.raises(ModelFolderError, match="must be used under the preprocessing it was fitted with"):
+        Matcher(other, "x")
+
+
+def test_queries_that_look_otherwise_are_told(finished_run, known, rng):
+    """The sketch is made of the run's own photos, since its validation photos are too few."""
+    model = load_model(finished_run.folder / "model")
+    manifest = read_manifest(finished_run.folder / "manifest.csv")
+    with open_store(finished_run.folder / "store.h5") as store:
+        plain = siamese.load(finished_run.folder / "model")
+        embeddings = plain.embed(store.read(np.arange(len(store))))
+        names = manifest.select(np.isin(manifest.image_ids, store.image_ids)).identity
+        sketch = fit_drift(embeddings, store.read, names)
+        images = store.read(np.arange(len(store)))
+    told = Matcher(replace(model, drift=sketch.to_dict()), plain.fingerprint)
+    assert told.drift is None
+    told.rank(images[:24], known)
+    assert told.drift.num_photos == 24
+    assert told.drift.sentence == ""
+    told.rank((images[:24] * 0.3).astype(np.uint8), known)
+    assert "brightness" in told.drift.changed
+    assert "24 photos do not look like those the model was calibrated on" in told.drift.sentence
+    told.rank(known, known)  # embeddings alone
+    assert told.drift.num_photos == len(known)
+    plain.rank(images[:24], known)
+    assert plain.drift is None  # too few validation photos for a sketch of its own
+
+
+def whole_at_once(matcher, photos):
+    """Embeddings and images as they are without blocks."""
+    crop = matcher.model.settings.preprocessing
+    images = np.stack([prepare_image(photo, np.full(4, np.nan), crop, 0) for photo in photos])
+    return Embedder(matcher.model.encoder).embed(lambda index: images[index], len(images)), images
+
+
+def test_photos_that_are_read_in_batches_give_the_embeddings_of_all_at_once(finished_run, photos, monkeypatch):
+    """To the last bit, with a broken photo in the midst."""
+    matcher = siamese.load(finished_run.folder / "model")
+    broken = photos[0].parent / "broken.jpg"
+    many = (photos * 22)[:130]  # two full batches and a part of one
+    expected, images = whole_at_once(matcher, many)
+    paths = [*many[:70], broken, *many[70:]]
+    table = pd.DataFrame({"image_id": [f"q{row}" for row in range(131)], "path": paths, "identity": ""})
+    seen = []
+    monkeypatch.setattr(matcher, "_sketch", SeenBy(seen))
+    matcher.rank(table.astype(str), finished_run.folder / "catalog")
+    assert np.array_equal(matcher.embed(table.drop(70).astype(str)), expected)
+    assert len(matcher.quarantine) == 1
+    ((embeddings, looks),) = seen
+    assert np.array_equal(embeddings, expected)
+    assert np.array_equal(looks, measure_images(images))
+
+
+class SeenBy:
+    """Keeps what a drift sketch would be asked to compare."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def compare(self, embeddings, looks):
+        self.seen.append((embeddings, looks))
+
+
+def test_the_memory_holds_a_few_images_however_many_there_are(finished_run, rng):
+    """1,200 images of 60 KB; all of them prepared at once would be 72 MB."""
+    model = load_model(finished_run.folder / "model")
+    wide = model.settings.preprocessing.model_copy(update={"height": 120, "width": 500})
+    settings = model.settings.model_copy(update={"preprocessing": wide})
+    matcher = Matcher(replace(model, settings=settings, decision={**model.decision, "made_for": ""}), "x")
+    matcher._embedder = MeanGrey()
+    images = np.broadcast_to(rng.integers(0, 256, (1, 120, 500), dtype=np.uint8), (1200, 120, 500))
+    tracemalloc.start()
+    assert len(matcher.embed(images)) == 1200
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6
+
+
+class MeanGrey:
+    """Embeds by the mean grey value, so that the memory of the network does not count."""
+
+    batch_size = 64
+
+    def embed(self, read, num_images, on_progress=None):
+        return read(np.arange(num_images)).mean(axis=(1, 2, 3), dtype=np.float32)[:, None]
+
+
 # rankings
 
 
@@ -187,6 +331,13 @@ def test_a_catalog_that_names_nobody_is_told(matcher, photos):
         matcher.rank(photos[:1], photos[1:])
 
 
+def test_an_empty_catalog_scores_nothing_and_names_nobody(matcher, known):
+    empty = known.select(np.zeros(len(known), dtype=bool))
+    assert matcher.score(known, empty).shape == (len(known), 0)
+    with pytest.raises(SiameseError, match="The catalog must say who its photos show"):
+        matcher.rank(known, empty)
+
+
 @pytest.mark.parametrize("shape", [(8,), (0, 8, 8, 1), (2, 8, 8, 5)])
 def test_an_array_that_holds_no_images_is_told(matcher, shape):
     with pytest.raises(SiameseError, match="Received: "):
@@ -213,3 +364,76 @@ def test_a_changed_file_in_the_model_folder_is_refused(own_run):
 def test_a_folder_without_a_model_is_told(tmp_path):
     with pytest.raises(ModelFolderError, match="must hold model.json.* such as runs/flukes/model"):
         siamese.load(tmp_path)
+
+
+# views and encounters
+
+
+@pytest.fixture
+def with_ranking(own_run):
+    """`with_ranking(views={...})` loads the model with other settings of the ranking."""
+
+    def load_with(**ranking):
+        found = load_model(own_run / "model")
+        chosen = RankingSettings.model_validate(ranking)
+        model = replace(found, settings=found.settings.model_copy(update={"ranking": chosen}))
+        return Matcher(model, model_fingerprint(own_run / "model"))
+
+    return load_with
+
+
+def test_flipped_copies_are_compared_with_flipped_copies(with_ranking, matcher, arrays):
+    flipping = with_ranking(views={"turns": ["flip"]})
+    plain, flipped = matcher.embed(arrays), matcher.embed(arrays[:, :, ::-1])
+    np.testing.assert_allclose(flipping.embed(arrays), np.hstack([plain, flipped]), atol=0.1)
+    comparator = matcher.model.comparator
+    both = flipping.embed(arrays)
+    expected = (score_matrix(comparator, both[:, :8]) + score_matrix(comparator, both[:, 8:])) / 2
+    np.testing.assert_allclose(flipping.score(arrays, arrays), expected, rtol=1e-5)
+    assert flipping.verify(arrays[0], arrays[1]).score == pytest.approx(expected[0, 1], rel=1e-5)
+
+
+def test_a_saved_catalog_of_other_views_is_refused(with_ranking, finished_run, photos, small_collection, tmp_path):
+    flipping = with_ranking(views={"turns": ["flip"]})
+    with pytest.raises(SiameseError, match="must hold the views that are asked for: plain; flip. Received: plain"):
+        flipping.rank(photos, finished_run.folder / "catalog")
+    flipping.catalog(small_collection / "animal1").save(tmp_path / "flipped")
+    again = flipping.catalog(tmp_path / "flipped")
+    assert again.views == ("plain", "flip")
+    assert np.array_equal(again.embeddings, flipping.embed(small_collection / "animal1"))
+
+
+def test_the_model_ranks_by_its_own_rule(with_ranking, photos, finished_run):
+    by_mean = with_ranking(identity_score={"rule": "mean"})
+    known = by_mean.catalog(finished_run.folder / "catalog")
+    ranking = by_mean.rank(photos[:1], known, top_k=8)
+    scores = by_mean.score(photos[:1], known)[0]
+    for name, score in zip(ranking.identities[0], ranking.scores[0], strict=True):
+        if (known.identity == name).any():
+            assert score == pytest.approx(scores[known.identity == name].mean(), rel=1e-5)
+
+
+def test_photos_of_one_encounter_get_one_answer(matcher, photos, finished_run):
+    paths = [str(photo) for photo in photos]
+    table = pd.DataFrame({"image_id": paths, "path": paths, "identity": "", "encounter": ["a", "a", "b", "b", "", ""]})
+    ranking = matcher.rank(table, finished_run.folder / "catalog", together="encounter")
+    assert ranking.query_ids.tolist() == ["a", "b", *paths[4:]]
+    alone = matcher.rank(photos[4:], finished_run.folder / "catalog")
+    assert ranking.identities[2:].tolist() == alone.identities.tolist()
+
+
+def test_a_photo_of_an_encounter_that_cannot_be_read_leaves_the_others(finished_run, photos, small_collection):
+    matcher = siamese.load(finished_run.folder / "model")
+    paths = [str(photos[0]), str(small_collection / "animal0" / "broken.jpg"), str(photos[2])]
+    table = pd.DataFrame({"image_id": paths, "path": paths, "identity": "", "trip": ["one", "one", "two"]})
+    ranking = matcher.rank(table, finished_run.folder / "catalog", together="trip")
+    assert ranking.query_ids.tolist() == ["one", "two"]
+    assert np.array_equal(ranking.scores, matcher.rank(photos[:3:2], finished_run.folder / "catalog").scores)
+    assert len(matcher.quarantine) == 1
+
+
+def test_queries_without_the_column_are_told(matcher, photos, finished_run, arrays):
+    with pytest.raises(SiameseError, match="must have the column `encounter` .* Received: image_id, path, identity"):
+        matcher.rank(photos, finished_run.folder / "catalog", together="encounter")
+    with pytest.raises(SiameseError, match="Received: photos without a table"):
+        matcher.rank(arrays, finished_run.folder / "catalog", together="encounter")

@@ -1,5 +1,6 @@
 import json
 import zipfile
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -59,6 +60,15 @@ def test_what_loads_gives_the_numbers_that_were_saved(tmp_path, pooling, stripes
     assert loaded.settings == model.settings
     assert loaded.decision == {"threshold": 0.1}
     assert loaded.card == {"note": "ä"}
+    assert loaded.drift == {}
+
+
+def test_what_the_calibration_photos_look_like_is_kept(tmp_path):
+    save_model(tmp_path / "model", replace(make_model(), drift={"limit": 1.5}), card_text="")
+    assert load_model(tmp_path / "model").drift == {"limit": 1.5}
+    (tmp_path / "model" / "drift.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ModelFolderError, match="`drift.json` was changed after it was saved"):
+        load_model(tmp_path / "model")
 
 
 def test_a_model_folder_holds_its_parts_and_their_hashes(folder):

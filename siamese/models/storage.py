@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from siamese.version import installed_version
 
 FORMAT_VERSION = 1
 INDEX = "model.json"
+DRIFT = "drift.json"
 # Imported, so that Keras finds them by name.
 CUSTOM_LAYERS = (Comparator, Standardise, FixedStandardise, GeneralisedMeanPooling, Stripes)
 
@@ -33,6 +34,7 @@ class StoredModel:
         settings: all settings of the run; the preprocessing among them.
         decision: thresholds and calibration as plain values.
         card: numbers and provenance: metrics, data and weight hashes, versions.
+        drift: what the calibration photos look like, as plain values; {} where nothing was kept.
     """
 
     encoder: keras.Model
@@ -40,6 +42,7 @@ class StoredModel:
     settings: Settings
     decision: dict[str, Any]
     card: dict[str, Any]
+    drift: dict[str, Any] = field(default_factory=dict)
 
 
 def save_model(folder: Path, model: StoredModel, *, card_text: str) -> None:
@@ -75,6 +78,8 @@ def _write_parts(folder: Path, model: StoredModel, card_text: str) -> None:
     _as_model(model.comparator, model.encoder.output_shape[-1]).save(folder / "comparator.keras")
     write_settings(model.settings, folder / "settings.yaml")
     (folder / "decision.json").write_text(json.dumps(model.decision, indent=2), encoding="utf-8")
+    if model.drift:
+        (folder / DRIFT).write_text(json.dumps(model.drift), encoding="utf-8")
     (folder / "model_card.md").write_text(card_text, encoding="utf-8")
     files = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
     index = {"format": FORMAT_VERSION, **_versions(), "files": files, "card": model.card}
@@ -100,6 +105,7 @@ def load_model(folder: Path) -> StoredModel:
         read_settings(folder / "settings.yaml"),
         json.loads((folder / "decision.json").read_text(encoding="utf-8")),
         index["card"],
+        json.loads((folder / DRIFT).read_text(encoding="utf-8")) if DRIFT in index["files"] else {},
     )
 
 
