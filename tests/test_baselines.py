@@ -70,7 +70,7 @@ def test_photos_of_different_sizes_are_told(rng):
 @pytest.mark.parametrize("num_identities", [0, 1, 3, 5])
 def test_chance_is_the_mean_over_all_orders(num_identities):
     orders = np.array(list(permutations([*(f"w{i}" for i in range(num_identities)), "right"])), dtype=object)
-    expected = average_precision_at(orders, np.full(len(orders), "right", dtype=object)).mean()
+    expected = average_precision_at(np.full(len(orders), "right", dtype=object), orders).mean()
     assert chance_map5(num_identities) == pytest.approx(expected)
 
 

@@ -249,6 +249,15 @@ def test_bursts_are_refused_also_where_the_protocol_forbids_the_answer():
         report.check()
 
 
+def test_columns_that_a_check_left_empty_say_that_nothing_was_found():
+    manifest = collection(duplicate_group=["", ""], burst=["", ""], split=["train", "test"])
+    assert find_leaks(manifest).unchecked == ("encounters", "days")
+
+
+def test_an_empty_encounter_tells_nothing():
+    assert "encounters" in find_leaks(collection(encounter=["", ""], split=["train", "test"])).unchecked
+
+
 def test_the_report_is_plain_json():
     manifest = collection(burst=["1", "1", ""], split=["train", "test", "test"])
     assert json.loads(json.dumps(find_leaks(manifest).to_dict())) == {

@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from siamese.decision import choose_threshold
+from siamese.decision import choose_threshold, scan_thresholds
 from siamese.errors import SiameseError
+from siamese.evaluation.evaluate import evaluate
 from siamese.evaluation.openset import auc_new, threshold_curve
-from siamese.ranking import identity_scores
+from siamese.identity_scores import identity_scores
+from tests.test_evaluate import decision
 
+CATALOG = np.array(["ann", "bob", "cleo"], dtype=object)
 KNOWN, NEW = False, True
 
 
@@ -41,29 +44,53 @@ def test_the_area_is_scikit_learns(queries):
         assert auc_new(scores, is_new) == pytest.approx(roc_auc_score(is_new, -scores))
 
 
-@settings(deadline=None)
+def evaluated(scores, truth, threshold=0.0):
+    ids = [str(number) for number in range(len(truth))]
+    return evaluate(scores, CATALOG, truth, query_ids=ids, decision=decision(threshold))
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 1000))
+def test_the_curve_is_what_the_scan_of_all_thresholds_and_plain_counting_say(seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(np.array(["ann", "bob", ""], dtype=object), 12)
+    scores = rng.integers(-3, 4, (12, 3)).astype(np.float64)
+    curve = threshold_curve(evaluated(scores, truth).queries, num_points=7)
+    table = identity_scores(scores, CATALOG)
+    known = truth != ""
+    np.testing.assert_allclose(curve["map"], scan_thresholds(table, truth).at(curve["threshold"].to_numpy()))
+    if known.any():
+        alone = scan_thresholds(table.select(known), truth[known]).at(curve["threshold"].to_numpy())
+        np.testing.assert_allclose(curve["map_known"], alone)
+    for row in curve.itertuples():
+        metrics = evaluated(scores, truth, row.threshold).metrics
+        for name in ("first_right", "new_found", "known_called_new"):
+            assert getattr(row, name) == pytest.approx(metrics[name], nan_ok=True)
+
+
+@settings(max_examples=25)
 @given(st.integers(0, 1000))
 def test_the_curve_shows_the_peak_that_was_chosen(seed):
     rng = np.random.default_rng(seed)
-    catalog = np.array(["ann", "bob", "cleo"], dtype=object)
     truth = rng.choice(np.array(["ann", "bob", ""], dtype=object), 30)
-    table = identity_scores(rng.normal(size=(30, 3)) + 2 * (truth[:, None] == catalog[None, :]), catalog)
-    chosen = choose_threshold(table, truth)
-    curve = threshold_curve(table, truth, num_points=2000, mark=chosen)
+    scores = rng.normal(size=(30, 3)) + 2 * (truth[:, None] == CATALOG[None, :])
+    chosen = choose_threshold(identity_scores(scores, CATALOG), truth)
+    curve = threshold_curve(evaluated(scores, truth).queries, num_points=2000, mark=chosen)
     assert curve["threshold"].is_monotonic_increasing
     assert curve["threshold"].iloc[0] <= chosen <= curve["threshold"].iloc[-1]
     assert curve["map"].max() == pytest.approx(np.interp(chosen, curve["threshold"], curve["map"]), abs=0.05)
-    assert curve["map_known"].is_monotonic_decreasing
+    assert curve["map_known"].dropna().is_monotonic_decreasing
 
 
 def test_the_range_of_the_curve_reaches_the_mark():
-    table = identity_scores(np.array([[1.0], [0.0]]), np.array(["ann"], dtype=object))
-    assert threshold_curve(table, ["ann", ""], mark=50.0)["threshold"].iloc[-1] > 50
+    queries = evaluated(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), ["ann", ""]).queries
+    assert threshold_curve(queries, mark=50.0)["threshold"].iloc[-1] > 50
 
 
 def test_a_curve_of_nothing_is_empty():
-    table = identity_scores(np.ones((1, 1)), np.array([""], dtype=object))
-    assert len(threshold_curve(table, [""])) == 0
+    evaluation = evaluate(np.ones((1, 1)), [""], [""], query_ids=["a"], decision=decision())
+    assert len(evaluation.curve) == 0
+    assert {"threshold", "map", "map_known"} <= set(evaluation.curve.columns)
 
 
 def test_scores_and_kinds_of_different_lengths_are_told():

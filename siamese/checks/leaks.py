@@ -35,6 +35,7 @@ COLUMNS: dict[Kind, str] = {
     "days": "date",
     "identities": "identity",
 }
+MARKED_BY_CHECK: tuple[Kind, ...] = ("copies", "bursts")  # an empty column says that none were found
 NUM_EXAMPLES = 10
 
 
@@ -102,7 +103,7 @@ class LeakReport:
 
     Attributes:
         leaks: those that were found, worst kind first, the test before the validation.
-        unchecked: kinds that could not be looked for, because the manifest has no such column or an empty one; then
+        unchecked: kinds that could not be looked for, because the manifest does not tell of them; then
             copies are equal files alone.
     """
 
@@ -225,8 +226,14 @@ def find_leaks(manifest: Manifest, *, disjoint: bool = False, must_differ: Colle
         if (leak := _leak(shared, manifest.image_ids, side, ours, theirs, differ)) is not None
     ]
     columns: list[Kind] = ["copies", "bursts", "encounters", "days"]
-    unchecked = [kind for kind in columns if not (manifest.column(COLUMNS[kind]) != "").any()]
+    unchecked = [kind for kind in columns if not can_tell(manifest, kind)]
     return LeakReport(tuple(leaks), tuple(unchecked))
+
+
+def can_tell(manifest: Manifest, kind: Kind) -> bool:
+    """Whether a manifest says which photos share something of this kind, be it that none do."""
+    column = COLUMNS[kind]
+    return (kind in MARKED_BY_CHECK and column in manifest.table.columns) or bool((manifest.column(column) != "").any())
 
 
 def _kinds(manifest: Manifest, disjoint: bool) -> Iterator[_Shared]:

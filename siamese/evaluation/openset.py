@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from siamese.decision import scan_thresholds
 from siamese.errors import SiameseError
-from siamese.ranking import IdentityScores
+from siamese.evaluation.verification import roc_auc
+
+LISTED = 5  # places of the challenge's list
+CURVE_COLUMNS = ("threshold", "map", "map_known", "first_right", "new_found", "known_called_new")
 
 
 def auc_new(best_scores: np.ndarray, is_new: np.ndarray) -> float:
@@ -33,41 +35,40 @@ def auc_new(best_scores: np.ndarray, is_new: np.ndarray) -> float:
             "`best_scores` and `is_new` must hold one value per query. "
             f"Received: shapes {best_scores.shape} and {is_new.shape}. Give both for the same queries."
         )
-    known, new = np.sort(best_scores[~is_new]), best_scores[is_new]
-    if not len(known) or not len(new):
-        return float("nan")
-    less, less_or_equal = (np.searchsorted(known, new, side=side).sum() for side in ("left", "right"))
-    return float(1 - (less + less_or_equal) / (2 * len(known) * len(new)))
+    return roc_auc(~is_new, best_scores)
 
 
-def threshold_curve(
-    identity_scores: IdentityScores,
-    truth: np.ndarray,
-    *,
-    top_k: int = 5,
-    num_points: int = 200,
-    mark: float | None = None,
-) -> pd.DataFrame:
-    """Returns MAP@k for thresholds over the range of scores that matter, for all and for the known queries.
+def threshold_curve(queries: pd.DataFrame, *, num_points: int = 200, mark: float | None = None) -> pd.DataFrame:
+    """Returns what each threshold of the new individual would give, over the range of scores that matter.
 
     Args:
-        identity_scores: scores of the queries with the catalog's identities.
-        truth: `(num_queries,)` right identities; "" or one that the catalog lacks means new.
-        top_k: length of the ranking.
+        queries: one row a query, as `Evaluation.queries`.
         num_points: number of thresholds, evenly spaced.
         mark: a threshold that the range must reach, such as the chosen one.
 
     Returns:
-        Columns threshold, map, map_known; no rows where no score matters.
+        Columns threshold; map, map_known: MAP@5 over all and over known queries; first_right: share of all queries
+        whose first answer is right; new_found, known_called_new: share of the new and of the known queries that are
+        called new. Nan where there is no such query; no rows where no score matters.
     """
-    everybody = scan_thresholds(identity_scores, truth, top_k=top_k)
-    known = identity_scores.ranks_of(truth) > 0
-    only_known = scan_thresholds(identity_scores.select(known), np.asarray(truth, dtype=object)[known], top_k=top_k)
-    ends = everybody.cuts if mark is None else np.append(everybody.cuts, mark)
-    if not len(everybody.cuts):
-        return pd.DataFrame({"threshold": [], "map": [], "map_known": []}, dtype=np.float64)
+    queries = queries[queries["kind"] != "unanswerable"]
+    known = (queries["kind"] == "known").to_numpy()
+    place, own, best = (queries[name].to_numpy(dtype=np.float64) for name in ("place", "own_score", "best_score"))
+    five = queries[[f"score_{rank}" for rank in range(1, LISTED + 1)]].to_numpy(dtype=np.float64)
+    ends = np.concatenate([own[known & (place <= LISTED)], five[~known].ravel()])
+    ends = ends[np.isfinite(ends)]
+    if not len(ends):
+        return pd.DataFrame(columns=list(CURVE_COLUMNS), dtype=np.float64)
+    ends = np.append(ends, mark) if mark is not None and np.isfinite(mark) else ends
     margin = 0.05 * (ends.max() - ends.min()) or 0.5
     thresholds = np.linspace(ends.min() - margin, ends.max() + margin, num_points)
-    return pd.DataFrame(
-        {"threshold": thresholds, "map": everybody.at(thresholds), "map_known": only_known.at(thresholds)}
-    )
+    under = own < thresholds[:, None]  # (num_points, num_queries): one place behind the new individual
+    before = np.sum([five[:, rank] >= thresholds[:, None] for rank in range(LISTED)], axis=0)
+    rank = np.where(known, place + under, 1 + before)
+    gain, called_new = np.where(rank <= LISTED, 1 / rank, 0.0), best < thresholds[:, None]
+    shares = (gain, gain[:, known], rank == 1, called_new[:, ~known], called_new[:, known])
+    return pd.DataFrame(dict(zip(CURVE_COLUMNS, (thresholds, *map(_mean_of_rows, shares)), strict=True)))
+
+
+def _mean_of_rows(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=1) if values.shape[1] else np.full(len(values), np.nan)
