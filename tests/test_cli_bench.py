@@ -35,3 +35,10 @@ def test_search_is_told_line_by_line(run_bench):
     told = run_bench("search", "--queries", 8, "--catalog", 400)
     assert "same_top5" in told
     assert "  way exact, length 400" in told
+
+
+def test_evaluation_is_measured_as_json(run_bench):
+    numbers = json.loads(run_bench("evaluation", "--num-queries", 60, "--num-catalog", 400, "--json"))
+    assert numbers["seconds"] >= numbers["evaluate_s"] > 0
+    assert 0.9 < numbers["auc_pairs"] < 1
+    assert 0.2 < numbers["map5"] < 1

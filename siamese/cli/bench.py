@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,6 +100,49 @@ def search(
     numbers = bench_search(queries, catalog, model=model, catalog=embeddings)
     _draw(figure, lambda: search_figure(numbers))
     _answer(numbers, as_json)
+
+
+@app.command()
+def evaluation(
+    num_queries: Annotated[int, typer.Option(help="Photos asked about.", min=2)] = 10_000,
+    num_catalog: Annotated[int, typer.Option(help="Photos of the catalog.", min=8)] = 100_000,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a large score matrix: every metric with its interval."""
+    from siamese.bench.evaluation import bench_evaluation
+
+    _answer(bench_evaluation(num_queries, num_catalog), as_json)
+
+
+@app.command()
+def decision(
+    run: Annotated[Path, typer.Option(help="Run folder of a finished training.")],
+    photos: Annotated[
+        Path | None, typer.Option(help="Labelled photos that the model never saw; none takes the held-out ones.")
+    ] = None,
+    divisions: Annotated[int, typer.Option(help="Divisions of the individuals.", min=1)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Check stated error rates: some individuals calibrate, the others test, again and again."""
+    with quiet_import():
+        from siamese.bench.decision import bench_decision
+
+    _answer(bench_decision(run, photos=photos, divisions=divisions), as_json)
+
+
+@app.command()
+def ranking(
+    run: Annotated[Path, typer.Option(help="Run folder of a finished training.")],
+    way: Annotated[
+        list[str] | None, typer.Option(help="A way to score individuals, or a step after it; none takes all.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare ways to score individuals, and steps after them; chosen on validation, told on test photos."""
+    with quiet_import():
+        from siamese.bench.ranking import bench_ranking
+
+    _answer(bench_ranking(run, ways=way, say=lambda name: print(name, file=sys.stderr)), as_json)
 
 
 def _draw(path: Path | None, figure: Any) -> None:

@@ -24,7 +24,7 @@ def join_duplicate_identities(manifest: Manifest, path: Path) -> tuple[Manifest,
     Raises:
         ManifestError: the list names no individual of the manifest.
     """
-    groups = [names.split() for names in read_labels(path, HEADINGS)["SubId"]]
+    groups = read_duplicate_groups(path)
     renamed = merged_names(groups)
     known = set(manifest.identity) - {""}
     listed = sorted({name for group in groups for name in group})
@@ -44,6 +44,18 @@ def join_duplicate_identities(manifest: Manifest, path: Path) -> tuple[Manifest,
         + "."
     )
     return with_values(manifest.with_column("identity", after), "original_identity", changed), (note,)
+
+
+def read_duplicate_groups(path: Path) -> list[list[str]]:
+    """Reads which names stand for one animal.
+
+    Args:
+        path: a CSV with Id and SubId; SubId holds the names of one animal, with spaces between.
+
+    Raises:
+        ManifestError: the file cannot be read, or a column is missing.
+    """
+    return [names.split() for names in read_labels(path, HEADINGS)["SubId"]]
 
 
 def merged_names(groups: Iterable[Sequence[str]]) -> dict[str, str]:
