@@ -16,8 +16,8 @@ from matplotlib.ticker import PercentFormatter
 from scipy.special import expit
 
 from siamese.errors import SiameseError
-from siamese.evaluation.report import STAGES
 from siamese.palette import BLUE, GREY, ORANGE
+from siamese.report.curves import STAGES
 from siamese.schedules import Round, rounds_of
 from siamese.scoring import Embedder, score_matrix
 from siamese.settings import PhaseSettings

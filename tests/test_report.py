@@ -1,4 +1,4 @@
-"""Tests of `siamese.evaluation.report`."""
+"""Tests of `siamese.report.files`, `curves` and `words`."""
 
 import json
 
@@ -10,7 +10,9 @@ from PIL import Image
 from siamese.errors import DiskError
 from siamese.evaluation.baselines import plain_baselines
 from siamese.evaluation.evaluate import evaluate
-from siamese.evaluation.report import comparison_table, curves_figure, summary, write_report
+from siamese.report.curves import curve_plots, curves_figure
+from siamese.report.files import write_report
+from siamese.report.words import comparison_table, summary
 from tests.test_evaluate import CATALOG, SCORES, TRUTH, decision, evaluated
 from tests.test_sheets import match, row
 
@@ -141,3 +143,19 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "report").write_text("a file, not a folder")
     with pytest.raises(DiskError, match="must be writable"):
         write_report(tmp_path / "report", evaluation=evaluated(), metrics=evaluated().metrics)
+
+
+def test_the_plots_of_the_page_say_what_they_show():
+    plots = {title: (svg, shows) for title, svg, shows in curve_plots(evaluated(), history())}
+    assert plots["Loss"][1] == "loss (lower is better), over round"
+    assert plots["Best score of each query"][1] == "share of its kind, over score (higher is more alike)"
+    assert all(svg.startswith("<?xml") for svg, _ in plots.values())
+
+
+def test_the_shares_at_the_ticks_are_told_whole():
+    figure = curves_figure(evaluated())
+    axes = figure.axes[-1]
+    axes.set_ylim(0, 0.21)
+    axes.set_yticks([0.025, 0.05, 0.075])
+    figure.canvas.draw()
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["2.5%", "5.0%", "7.5%"]

@@ -1,13 +1,13 @@
-"""Tests of `siamese.evaluation.sheets`."""
+"""Tests of `siamese.report.sheets`."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from siamese.errors import SiameseError
-from siamese.evaluation import sheets
-from siamese.evaluation.sheets import SheetMatch, SheetRow, contact_sheet, query_sheet, sample_queries, sheet_rows
-from siamese.ranking import NEW_INDIVIDUAL
+from siamese.identity_scores import NEW_INDIVIDUAL
+from siamese.report import sheets
+from siamese.report.sheets import SheetMatch, SheetRow, contact_sheet, query_sheet, sample_queries, sheet_rows
 from tests.test_evaluate import decision, evaluated
 
 

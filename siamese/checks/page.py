@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,9 @@ from siamese.checks.plots import dates_plot, measure_plot, photos_per_identity_p
 from siamese.checks.sheets import Sheet, Strip, Tile, choose_sheets
 from siamese.checks.statistics import MEASURES
 from siamese.checks.thumbnails import read_thumbnails
+from siamese.markup import html_document, html_text, svg_address
 
 MOST_UNREADABLE = 100
-MOST_TEXT = 300  # characters of one id, name or reason
 LEVEL_NAMES = {"serious": "Put right first", "look": "Look at", "know": "Good to know"}
 DEFINITIONS = {
     "Individual": "a different name in the column identity; photos without a name show unknown individuals.",
@@ -56,10 +54,7 @@ def page_html(check: CollectionCheck) -> str:
         _unreadable(check.unreadable),
         _definitions(),
     ]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head += f"<title>Collection check</title><style>{STYLE}</style>"
-    body = "\n".join(part for part in parts if part)
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body><main>\n{body}\n</main></body></html>\n'
+    return html_document("Collection check", STYLE, parts)
 
 
 def _opening(numbers: Mapping[str, Any]) -> str:
@@ -84,7 +79,7 @@ def _opening(numbers: Mapping[str, Any]) -> str:
         )
     if not numbers["with_photos"]:
         sentences.append("The photos themselves were not looked at.")
-    return f"<p class='lead'>{_text(' '.join(sentences), 2000)}</p>"
+    return f"<p class='lead'>{html_text(' '.join(sentences), 2000)}</p>"
 
 
 def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
@@ -92,8 +87,8 @@ def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
         return "<section><h2>What was found</h2><p>Nothing that needs your attention.</p></section>"
     items = "".join(
         f'<li class="{finding["level"]}"><span class="level">{LEVEL_NAMES[finding["level"]]}</span>'
-        f"<p><strong>{_text(finding['found'], 3000)}</strong> {_text(finding['why'])} "
-        f"<span class='advice'>{_text(finding['advice'])}</span></p></li>"
+        f"<p><strong>{html_text(finding['found'], 3000)}</strong> {html_text(finding['why'])} "
+        f"<span class='advice'>{html_text(finding['advice'])}</span></p></li>"
         for finding in findings
     )
     return f'<section><h2>What was found</h2><ul class="findings">{items}</ul></section>'
@@ -101,7 +96,7 @@ def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
 
 def _plots(check: CollectionCheck) -> str:
     figures = "".join(
-        f"<figure><figcaption>{title}</figcaption><img alt='{title}' src='{_address(svg)}'></figure>"
+        f"<figure><figcaption>{title}</figcaption><img alt='{title}' src='{svg_address(svg)}'></figure>"
         for title, svg in _drawn(check)
     )
     return f'<section><h2>The collection in numbers</h2><div class="plots">{figures}</div></section>' if figures else ""
@@ -139,7 +134,7 @@ def _sides(sides: Mapping[str, Any]) -> str:
         "brightness (median)": [_median(side["photos"].get("brightness")) for side in sides.values()],
         "commonest size": [_commonest(side["photos"].get("sizes")) for side in sides.values()],
     }
-    head = "".join(f"<th>{_text(side)}</th>" for side in sides)
+    head = "".join(f"<th>{html_text(side)}</th>" for side in sides)
     body = "".join(
         f"<tr><th>{name}</th>{''.join(f'<td>{value}</td>' for value in values)}</tr>"
         for name, values in rows.items()
@@ -168,29 +163,29 @@ def _commonest(sizes: Mapping[str, Any] | None) -> str:
 
 def _sheet(sheet: Sheet, thumbnails: Mapping[str, str]) -> str:
     strips = "".join(_strip(strip, thumbnails) for strip in sheet.strips)
-    more = f"<p class='more'>{_text(sheet.more)}</p>" if sheet.more else ""
+    more = f"<p class='more'>{html_text(sheet.more)}</p>" if sheet.more else ""
     layout = "groups" if sheet.grouped else "singles"
     return (
-        f"<section><h2>{_text(sheet.title)}</h2><p>{_text(sheet.explanation)}</p>"
+        f"<section><h2>{html_text(sheet.title)}</h2><p>{html_text(sheet.explanation)}</p>"
         f'<div class="{layout}">{strips}</div>{more}</section>'
     )
 
 
 def _strip(strip: Strip, thumbnails: Mapping[str, str]) -> str:
-    heading = f"<h3>{_text(strip.heading)}</h3>" if strip.heading else ""
+    heading = f"<h3>{html_text(strip.heading)}</h3>" if strip.heading else ""
     tiles = "".join(_tile(tile, thumbnails.get(tile.path, "")) for tile in strip.tiles)
     more = f"<div class='tile rest'><span>and {strip.num_more:,} more</span></div>" if strip.num_more else ""
     return f'<div class="strip">{heading}<div class="tiles">{tiles}{more}</div></div>'
 
 
 def _tile(tile: Tile, address: str) -> str:
-    image_id = _text(tile.image_id)
+    image_id = html_text(tile.image_id)
     picture = f"<img alt='{image_id}' src='{address}'>" if address else "<span>no longer readable</span>"
     mark = "<em>kept</em>" if tile.kept else ""
     return (
         f'<figure class="tile{" kept" if tile.kept else ""}"><div class="plate">{picture}{mark}</div>'
-        f'<figcaption><b>{_text(tile.identity)}</b><span title="{image_id}">{image_id}</span>'
-        f"<span>{_text(tile.note)}</span></figcaption></figure>"
+        f'<figcaption><b>{html_text(tile.identity)}</b><span title="{image_id}">{image_id}</span>'
+        f"<span>{html_text(tile.note)}</span></figcaption></figure>"
     )
 
 
@@ -198,7 +193,7 @@ def _unreadable(unreadable: Mapping[str, str]) -> str:
     if not unreadable:
         return ""
     shown = list(unreadable.items())[:MOST_UNREADABLE]
-    rows = "".join(f"<tr><th>{_text(image_id)}</th><td>{_text(reason)}</td></tr>" for image_id, reason in shown)
+    rows = "".join(f"<tr><th>{html_text(image_id)}</th><td>{html_text(reason)}</td></tr>" for image_id, reason in shown)
     more = len(unreadable) - len(shown)
     rest = f"<p class='more'>{counted(more, 'more photo')} in quarantine.csv.</p>" if more else ""
     return (
@@ -210,12 +205,3 @@ def _unreadable(unreadable: Mapping[str, str]) -> str:
 def _definitions() -> str:
     rows = "".join(f"<dt>{name}</dt><dd>{meaning}</dd>" for name, meaning in DEFINITIONS.items())
     return f"<section><h2>What the words mean</h2><dl>{rows}</dl></section>"
-
-
-def _address(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")
-
-
-def _text(text: str, most: int = MOST_TEXT) -> str:
-    """Text as HTML shows it, safe within quotes, cut where it is very long."""
-    return escape(text if len(text) <= most else text[: most - 1] + "…")

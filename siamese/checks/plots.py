@@ -67,7 +67,7 @@ def photos_per_identity_plot(identities: Mapping[str, Any]) -> str:
         axes.set(xlabel="photos of an individual", ylabel="individuals")
         _thousands(axes)
 
-    return _svg(draw)
+    return svg_plot(draw)
 
 
 def sizes_plot(sizes: pd.DataFrame) -> str:
@@ -89,7 +89,7 @@ def sizes_plot(sizes: pd.DataFrame) -> str:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.xaxis.set_major_locator(MaxNLocator(5))
 
-    return _svg(draw)
+    return svg_plot(draw)
 
 
 def measure_plot(values: pd.Series, name: str, side: pd.Series) -> str:
@@ -120,7 +120,7 @@ def measure_plot(values: pd.Series, name: str, side: pd.Series) -> str:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.set(xlabel=UNITS[name], ylabel="share of photos")
 
-    return _svg(draw)
+    return svg_plot(draw)
 
 
 def dates_plot(by_month: Mapping[str, int]) -> str:
@@ -144,7 +144,7 @@ def dates_plot(by_month: Mapping[str, int]) -> str:
         axes.set(ylabel="photos")
         _thousands(axes)
 
-    return _svg(draw)
+    return svg_plot(draw)
 
 
 def _thousands(axes: Axes) -> None:
@@ -152,9 +152,15 @@ def _thousands(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def _svg(draw: Callable[[Axes], None]) -> str:
+def svg_plot(draw: Callable[[Axes], None], inches: tuple[float, float] = INCHES) -> str:
+    """Draws one plot in the style of the page and returns it as SVG text.
+
+    Args:
+        draw: draws into the axes it is given.
+        inches: width and height.
+    """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=INCHES, dpi=140, layout="constrained")
+        figure = Figure(figsize=inches, dpi=140, layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from PIL import Image
 
 from siamese.errors import ImageError
 from siamese.images import opened, upright
+from siamese.markup import data_address
 
 SIDE = 240  # pixels of the longer side
 MOST_BYTES = 9_000  # of one thumbnail; 300 of them, written as text, stay under 4 MB
@@ -46,14 +46,14 @@ def thumbnail(path: Path | str) -> str:
             small.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     except ImageError:
         return ""
-    return "data:image/jpeg;base64," + base64.b64encode(_jpeg(small)).decode("ascii")
+    return jpeg_address(small)
 
 
-def _jpeg(image: Image.Image) -> bytes:
-    """Encodes as well as the number of bytes allows."""
+def jpeg_address(image: Image.Image) -> str:
+    """Encodes a picture as JPEG, as well as `MOST_BYTES` allow; returns its data address."""
     for quality in QUALITIES:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=quality, optimize=True)
         if buffer.tell() <= MOST_BYTES:
             break
-    return buffer.getvalue()
+    return data_address("image/jpeg", buffer.getvalue())

@@ -214,7 +214,7 @@ def augmentations(
     manifest = read_collection(photos).manifest
     with quiet_import():
         from siamese.augment.examples import example_rows, sample_photos
-        from siamese.evaluation.sheets import contact_sheet
+        from siamese.report.sheets import contact_sheet
 
     images, names = sample_photos(manifest, settings.preprocessing, seed=settings.training.seed)
     for name in list(PRESETS) if preset == "all" else [preset]:
