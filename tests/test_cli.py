@@ -1,10 +1,12 @@
 import io
 import json
+import re
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -13,7 +15,10 @@ from pydantic import BaseModel
 from siamese import __version__
 from siamese.catalog import load_catalog
 from siamese.cli.progress import ConsoleListener
+from siamese.cli.rank import Format
+from siamese.manifest import from_folder
 from siamese.settings import Settings, settings_from_dict, write_settings
+from siamese.submissions import FORMATS
 from siamese.training_state import Record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,24 +219,90 @@ def test_rank_prints_json(run_program, model, catalog, photo):
     assert rows[0]["image_id"] == str(photo)
 
 
+def test_rank_puts_known_labels_first_and_other_names_of_the_animal_behind(
+    run_program, model, catalog, photo, tmp_path
+):
+    names = sorted(pd.read_csv(catalog / "images.csv")["identity"].unique())[:2]
+    pd.DataFrame({"Image": [str(photo)], "Id": [names[1]]}).to_csv(tmp_path / "labels.csv", index=False)
+    pd.DataFrame({"Id": [1], "SubId": [" ".join(names)]}).to_csv(tmp_path / "double.csv", index=False)
+    lists = ["--known-labels", tmp_path / "labels.csv", "--duplicate-identities", tmp_path / "double.csv"]
+    code, out, err = run_program("rank", "--model", model, "--queries", photo, "--catalog", catalog, *lists)
+    assert code == 0, err
+    assert pd.read_csv(io.StringIO(out))["identity"].tolist()[:2] == names[::-1]
+    assert "1 photo: 0 called new (0%); 1 of" in err
+
+
+def test_rank_takes_lists_for_photos_asked_about_alone(refuses, model, catalog, photo, tmp_path):
+    (tmp_path / "labels.csv").write_text("Image,Id\n")
+    arguments = ["--model", model, "--queries", photo, "--catalog", catalog, "--together", "encounter"]
+    refuses("asked about alone", "rank", *arguments, "--known-labels", tmp_path / "labels.csv")
+
+
+def test_a_submission_answers_for_each_photo(refuses, model, catalog, photo):
+    arguments = ["--model", model, "--queries", photo, "--catalog", catalog, "--together", "encounter"]
+    refuses("must answer for each photo", "rank", *arguments, "--format", "humpback")
+
+
 def test_rank_writes_a_submission_and_tells_what_it_left_out(run_program, model, catalog, small_collection, tmp_path):
     arguments = ["--model", model, "--queries", small_collection / "animal0", "--catalog", catalog]
-    code, out, err = run_program("rank", *arguments, "--format", "submission", "--out", tmp_path / "out" / "s.csv")
+    code, out, err = run_program("rank", *arguments, "--format", "humpback", "--out", tmp_path / "out" / "s.csv.gz")
     assert (code, out) == (0, ""), err
-    submission = pd.read_csv(tmp_path / "out" / "s.csv")
+    submission = pd.read_csv(tmp_path / "out" / "s.csv.gz")
     assert list(submission.columns) == ["Image", "Id"]
     assert len(submission) == 6
-    assert "left out: " in err
+    assert {len(answers.split()) for answers in submission["Id"]} == {5}
+    assert err.count("left out: ") == 1
     assert "broken.jpg" in err
+
+
+def test_rank_checks_a_submission_against_the_sample(run_program, refuses, model, catalog, small_collection, tmp_path):
+    arguments = ["rank", "--model", model, "--queries", small_collection / "animal1", "--catalog", catalog]
+    names = ["image_id,identity", *(f"{photo},x" for photo in (5, 3, 1, 0, 2, 4))]
+    sample = tmp_path / "sample.csv"
+    sample.write_text("\n".join(names))
+    code, out, err = run_program(*arguments, "--format", "animalclef2025", "--sample", sample)
+    assert code == 0, err
+    assert pd.read_csv(io.StringIO(out))["image_id"].tolist() == [5, 3, 1, 0, 2, 4]
+    sample.write_text("\n".join([*names, "6,x"]))
+    refuses("lacks 1 ids, such as 6", *arguments, "--format", "animalclef2025", "--sample", sample)
+    refuses("there must be 5 answers", *arguments, "--format", "happywhale", "--top-k", "3")
+    refuses("Leave it out, or choose --format", *arguments, "--sample", sample)
+
+
+def test_rank_groups_photos_for_animalclef_2026(run_program, refuses, model, catalog, small_collection, tmp_path):
+    manifest = from_folder(small_collection / "animal1")
+    manifest.with_column("dataset", np.full(6, "Lynx", dtype=object)).write(tmp_path / "asked.csv")
+    arguments = ["rank", "--model", model, "--catalog", catalog, "--format", "animalclef2026", "--queries"]
+    code, out, err = run_program(*arguments, tmp_path / "asked.csv")
+    assert code == 0, err
+    clusters = pd.read_csv(io.StringIO(out))["cluster"]
+    assert clusters.str.fullmatch(r"cluster_Lynx_\d+").all()
+    assert len(clusters) == 6
+    refuses("Every query must have a data set", *arguments, small_collection / "animal1")
+
+
+def test_every_format_of_submissions_can_be_asked_for():
+    assert {form.value for form in Format} == {"table", *FORMATS}
 
 
 def test_verify_answers_in_words_and_in_json(run_program, model, photo, small_collection, matcher):
     other = small_collection / "animal1" / "0.jpg"
     code, out, _ = run_program("verify", "--model", model, photo, other)
     assert code == 0
-    assert out.split(":")[0] in ("same", "different", "unsure")
+    assert re.match("The same animal|Different animals|Unsure", out)
     _, out, _ = run_program("verify", "--model", model, other, photo, "--json")
     assert json.loads(out) == vars(matcher.verify(photo, other))
+
+
+def test_verify_tells_the_rate_of_false_matches_with_its_interval(run_program, model, photo, small_collection, refuses):
+    other = small_collection / "animal1" / "0.jpg"
+    _, out, _ = run_program("verify", "--model", model, photo, other, "--false-match-rate", 0.05)
+    assert re.search(r"are called the same; for animals never seen this lies between [\d.]+ % and [\d.]+ %", out)
+    _, rare, _ = run_program("verify", "--model", model, photo, other, "--prior", 0.001, "--json")
+    _, even, _ = run_program("verify", "--model", model, photo, other, "--prior", 0.5, "--json")
+    assert json.loads(rare)["probability"] < json.loads(even)["probability"]
+    refuses("calibrated for: 0.001, 0.01, 0.05", "verify", "--model", model, photo, other, "--false-match-rate", 0.3)
+    refuses("`prior` must lie between 0 and 1", "verify", "--model", model, photo, other, "--prior", 2)
 
 
 def test_embed_makes_a_catalog_that_rank_reads(run_program, model, small_collection, photo, tmp_path):
@@ -244,12 +315,17 @@ def test_embed_makes_a_catalog_that_rank_reads(run_program, model, small_collect
     assert len(pd.read_csv(io.StringIO(out))) == 5
 
 
-def test_report_prints_the_numbers_again(run_program, finished_run):
-    code, out, _ = run_program("report", "--run", finished_run.folder)
+def test_report_writes_the_page_and_prints_the_numbers_again(run_program, own_run, finished_run):
+    page = own_run / "report" / "index.html"
+    code, out, _ = run_program("report", "--run", own_run)
     assert code == 0
     assert "this model" in out
-    _, out, _ = run_program("report", "--run", finished_run.folder, "--json")
-    assert json.loads(out)["map5"] == finished_run.metrics["map5"]
+    assert out.splitlines()[-1] == str(page)
+    page.unlink()
+    _, out, _ = run_program("report", "--run", own_run, "--json")
+    told = json.loads(out)
+    assert (told["map5"], told["page"]) == (finished_run.metrics["map5"], str(page))
+    assert page.is_file()
 
 
 def test_a_run_without_a_report_is_told(refuses, tmp_path):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from siamese.cli import bench, data, runs, study
-from siamese.cli.options import AsJson, Config, Recipe, Values
+from siamese.cli import bench, data, ensemble, runs, study
+from siamese.cli.evaluate import evaluate
+from siamese.cli.features import features
+from siamese.cli.options import AsJson, Config, ModelFolder, Recipe, Values
 from siamese.cli.quiet import quiet_import
+from siamese.cli.rank import rank
+from siamese.cli.tables import tell_quarantine
 from siamese.errors import SiameseError
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
@@ -26,17 +29,12 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
+app.command()(evaluate)
+app.command()(features)
+app.command()(rank)
+app.add_typer(ensemble.app, name="ensemble")
 app.add_typer(runs.app, name="runs")
 app.add_typer(study.app, name="study")
-
-ModelFolder = Annotated[Path, typer.Option("--model", help="Model folder that training wrote, as runs/flukes/model.")]
-
-
-class Format(StrEnum):
-    """What `rank` writes."""
-
-    table = "table"
-    submission = "submission"
 
 
 @app.callback(invoke_without_command=True)
@@ -76,44 +74,18 @@ def train(
     with quiet_import():
         from siamese.cli.progress import ConsoleListener
         from siamese.pipeline import result_lines
+        from siamese.run_report import read_metrics, write_run_page
         from siamese.tracking import MLflowTracker, tracked_training
 
         trackers = [MLflowTracker(run)] if mlflow else []
     with ConsoleListener(run / LOG) as listener:
         metrics = tracked_training(manifest, settings, run, listener, trackers)
-    print(json.dumps(_read_metrics(run)) if as_json else result_lines(metrics))
-    listener.say(f"Model: {run / 'model'}. Report with pictures: {run / 'report'}. {metrics['seconds']:.0f} seconds.")
+        listener.say("Writing the report: asking the model for the test photos again, and explaining some answers.")
+        page = write_run_page(run)
+    print(json.dumps(read_metrics(run)) if as_json else result_lines(metrics))
+    listener.say(f"Model: {run / 'model'}. Report with pictures: {page}. {metrics['seconds']:.0f} seconds.")
     for tracker in trackers:
         listener.say(f"MLflow: mlflow ui --backend-store-uri {tracker.tracking_uri}")
-
-
-@app.command()
-def rank(
-    model: ModelFolder,
-    queries: Annotated[Path, typer.Option(help="Photos to name: a photo, a folder or a manifest.")],
-    catalog: Annotated[Path, typer.Option(help="Known photos: a saved catalog, a folder or a manifest.")],
-    out: Annotated[Path | None, typer.Option(help="CSV file to write; without it the table is printed.")] = None,
-    top_k: Annotated[int, typer.Option(help="Answers for each query.", min=1)] = 5,
-    form: Annotated[Format, typer.Option("--format", help="Table, or the challenge's submission.")] = Format.table,
-    as_json: AsJson = False,
-) -> None:
-    """Rank the individuals of a catalog for each photo, with the place of a new individual."""
-    import siamese
-
-    with quiet_import():
-        matcher = siamese.load(model)
-    known = matcher.catalog(catalog)
-    ranking = matcher.rank(queries, known, top_k=top_k)
-    frame = ranking.to_submission() if form is Format.submission else ranking.to_frame(known.image_ids)
-    _tell_quarantine(matcher.quarantine)
-    if out:
-        from siamese.files import write_atomically
-
-        write_atomically(out, lambda path: frame.to_csv(path, index=False))
-    elif as_json:
-        print(frame.to_json(orient="records"))
-    else:
-        frame.to_csv(sys.stdout, index=False)
 
 
 @app.command()
@@ -121,6 +93,10 @@ def verify(
     model: ModelFolder,
     photo_a: Annotated[Path, typer.Argument(help="A photo.")],
     photo_b: Annotated[Path, typer.Argument(help="Another photo.")],
+    false_match_rate: Annotated[
+        float | None, typer.Option(help="Share of pairs of different animals that may be called the same, as 0.001.")
+    ] = None,
+    prior: Annotated[float | None, typer.Option(help="Share of pairs of one animal among those asked about.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whether two photos show the same animal."""
@@ -128,11 +104,11 @@ def verify(
 
     with quiet_import():
         matcher = siamese.load(model)
-    answer = matcher.verify(photo_a, photo_b)
+    answer = matcher.verify(photo_a, photo_b, false_match_rate=false_match_rate, prior=prior)
     if as_json:
-        print(json.dumps(vars(answer)))
+        print(json.dumps({name: None if value != value else value for name, value in vars(answer).items()}))
     else:
-        print(f"{answer.verdict}: score {answer.score:.2f}, probability of the same animal {answer.probability:.0%}")
+        print(answer.sentence)
 
 
 @app.command()
@@ -148,7 +124,7 @@ def embed(
         matcher = siamese.load(model)
     catalog = matcher.catalog(photos)
     catalog.save(out)
-    _tell_quarantine(matcher.quarantine)
+    tell_quarantine(matcher.quarantine)
     print(f"{out}: {len(catalog)} photos")
 
 
@@ -157,12 +133,18 @@ def report(
     run: Annotated[Path, typer.Option(help="Run folder of a finished training.")],
     as_json: AsJson = False,
 ) -> None:
-    """Print the numbers of a finished run again."""
-    metrics = _read_metrics(run)
+    """Write the page of a finished run again, from its model, store and manifest, and print its numbers and place."""
+    with quiet_import():
+        from siamese.cli.progress import ConsoleListener
+        from siamese.run_report import read_metrics, write_run_page
+
+    metrics = read_metrics(run)
+    with ConsoleListener() as listener:
+        page = write_run_page(run, on_progress=lambda done, total: listener.stage("embed", done, total))
     if as_json:
-        print(json.dumps(metrics))
-        return
-    print((run / "report" / "summary.md").read_text(encoding="utf-8"))
+        print(json.dumps({**metrics, "page": str(page)}))
+    else:
+        print(f"{(run / 'report' / 'summary.md').read_text(encoding='utf-8')}\n{page}")
 
 
 @app.command()
@@ -179,19 +161,6 @@ def settings(recipe: Recipe = None, config: Config = None, values: Values = None
         for name, value in fields.items():
             text = yaml.safe_dump({name: value}, sort_keys=False).rstrip().replace("\n", "\n  ")
             print(f"  # {model.model_fields[name].description}\n  {text}")
-
-
-def _read_metrics(run: Path) -> dict[str, Any]:
-    path = run / "report" / "metrics.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SiameseError(f"{path}: there must be a report. Received: {error}. Train this run to its end.") from error
-
-
-def _tell_quarantine(quarantine: list[tuple[str, str]]) -> None:
-    for _, reason in quarantine:
-        print(f"left out: {reason}", file=sys.stderr)
 
 
 def main() -> None:
