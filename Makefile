@@ -64,6 +64,7 @@ bench: $(STAMP) ## Measure the speed of this machine
 	$(BIN)/siamese bench mining
 	$(BIN)/siamese bench search
 	$(BIN)/siamese bench pipeline
+	$(BIN)/siamese bench evaluation
 
 notebooks: $(STAMP) ## Run every notebook from top to bottom
 	$(BIN)/python .ci/run_notebooks.py

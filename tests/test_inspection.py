@@ -239,7 +239,8 @@ def test_an_interrupted_inspection_goes_on_where_it_stood(tmp_path, draw_photo):
     small = [draw_photo(tmp_path / f"{number}.png", seed=number) for number in range(5)]
     program = tmp_path / "program.py"
     program.write_text(
-        "import sys\n"
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job inherits that it is ignored
         "from siamese.checks.inspection import inspect_photos\n"
         "from siamese.settings import CheckSettings\n"
         "if __name__ == '__main__':\n"
