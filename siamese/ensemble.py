@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +56,20 @@ class Ensemble:
         blend: how their scores become one.
         curve: from a blended score to the probability that the identity is the right one.
         stacked_threshold: of the regression on all models' embeddings, where it takes part; None where it does not.
+        quarantine: (photo, reason) of the photos that could not be read so far.
     """
 
     members: tuple[Member, ...]
     blend: Blend
     curve: Calibration
     stacked_threshold: float | None = None
+    quarantine: list[tuple[str, str]] = field(default_factory=list, compare=False)
 
     def rank(self, queries: Photos, *, top_k: int = 5) -> Ranking:
         """Ranks for each query the identities of the runs' catalogs, with the place of the new individual.
 
-        Each model embeds the queries and asks the catalog of its own run.
+        Each model embeds the queries and asks the catalog of its own run. Photos that cannot be read are left out and
+        listed in `quarantine`.
 
         Args:
             queries: photos to name, as for `Matcher.rank`.
@@ -75,7 +78,7 @@ class Ensemble:
         Raises:
             SiameseError: a run is missing or was trained again, or the runs' catalogs hold other individuals.
         """
-        scored = {member.name: _ask(member, queries) for member in self.members}
+        scored = {member.name: _ask(member, queries, self.quarantine) for member in self.members}
         if self.stacked_threshold is not None:
             known, embedded = ([getattr(part, side) for part in scored.values()] for side in ("known", "asked"))
             stacking = teach_stacking(known, threshold=self.stacked_threshold)
@@ -101,7 +104,7 @@ class Ensemble:
         values = {
             "format_version": FORMAT_VERSION,
             "members": [
-                {"name": member.name, "run": _relative(member.run, folder), "fingerprint": member.fingerprint}
+                {"name": member.name, "run": os.path.relpath(member.run, folder), "fingerprint": member.fingerprint}
                 for member in self.members
             ],
             "blend": self.blend.to_dict(),
@@ -123,6 +126,8 @@ def load_ensemble(folder: Path) -> Ensemble:
     """
     try:
         values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if values["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"format version {values['format_version']}, this version reads {FORMAT_VERSION}")
         members = tuple(
             Member(member["name"], folder / member["run"], member["fingerprint"]) for member in values["members"]
         )
@@ -261,8 +266,8 @@ def _answers_of(run: FinishedRun, split: str) -> Answers:
     return Answers(asked, known, open_scores(run.table(side), threshold), allowed)
 
 
-def _ask(member: Member, queries: Photos) -> Answers:
-    """Returns what a member answers, asked about new photos."""
+def _ask(member: Member, queries: Photos, quarantine: list[tuple[str, str]]) -> Answers:
+    """Returns what a member answers, asked about new photos; adds those that cannot be read to the quarantine."""
     matcher = load(member.run / "model")
     if matcher.fingerprint != member.fingerprint:
         raise SiameseError(
@@ -270,6 +275,7 @@ def _ask(member: Member, queries: Photos) -> Answers:
         )
     known, asked = load_catalog(member.run / "catalog"), matcher.catalog(queries)
     known.check_model(matcher.fingerprint)
+    quarantine += matcher.quarantine
     return Answers(asked, known, matcher.open_scores(asked, known))
 
 
@@ -296,7 +302,7 @@ def _aligned(answers: Mapping[str, Answers]) -> tuple[Answers, dict[str, OpenSco
 
 
 def _named(runs: Sequence[Path]) -> dict[str, Path]:
-    """Names runs by their folders, by their whole paths where two are called alike."""
+    """Names runs by their folders, by their whole paths where two are called alike or one like the regression."""
     folders = [Path(os.path.abspath(run)) for run in runs]
     if len(set(folders)) < max(2, len(folders)):
         raise SiameseError(
@@ -304,8 +310,5 @@ def _named(runs: Sequence[Path]) -> dict[str, Path]:
             "Train a second one with --set training.seed=1."
         )
     short = [folder.name for folder in folders]
-    return dict(zip(short if len(set(short)) == len(short) else map(str, folders), folders, strict=True))
-
-
-def _relative(place: Path, start: Path) -> str:
-    return os.path.relpath(place, start)
+    differ = len({*short, STACKED}) > len(short)
+    return dict(zip(short if differ else map(str, folders), folders, strict=True))

@@ -1,11 +1,13 @@
+import io
 import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from siamese.ensemble import _answers_of, _steps, fit_ensemble, load_ensemble
+from siamese.ensemble import _answers_of, _named, _steps, fit_ensemble, load_ensemble
 from siamese.errors import ModelFolderError, SiameseError
 from siamese.evaluation.ranking_steps import answer_values
 from siamese.finished_run import open_run
@@ -118,6 +120,26 @@ def test_its_file_holds_what_was_found_and_finds_the_runs_from_anywhere(fitted, 
     assert members[0].run.resolve() == finished_run.folder.resolve()
 
 
+def test_photos_that_cannot_be_read_are_listed(fitted, small_collection):
+    found = replace(fitted.ensemble, quarantine=[])
+    ranking = found.rank(small_collection / "animal0")
+    assert len(ranking) == 6
+    assert {photo for photo, _ in found.quarantine} == {str(small_collection / "animal0" / "broken.jpg")}
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path):
+    folders = [tmp_path / side / "run" for side in ("a", "b")]
+    assert list(_named(folders)) == [str(folder) for folder in folders]
+    assert list(_named([tmp_path / "stacked", tmp_path / "run"])) == [str(tmp_path / "stacked"), str(tmp_path / "run")]
+    assert list(_named([tmp_path / "one", tmp_path / "two"])) == ["one", "two"]
+
+
+def test_a_file_of_another_version_is_refused(fitted, tmp_path):
+    fitted.ensemble.save(tmp_path, {"format_version": 2})
+    with pytest.raises(ModelFolderError, match="format version 2, this version reads 1"):
+        load_ensemble(tmp_path)
+
+
 def test_a_run_that_was_trained_again_is_refused(fitted, second_run, finished_run, tmp_path):
     copies = [shutil.copytree(run, tmp_path / run.name) for run in (finished_run.folder, second_run)]
     found = fit_ensemble(copies, settings=FEW)
@@ -139,3 +161,17 @@ def test_a_damaged_file_gives_a_sentence(tmp_path):
     (tmp_path / "ensemble.json").write_text("{}")
     with pytest.raises(ModelFolderError, match="must hold a sound ensemble.json"):
         load_ensemble(tmp_path)
+
+
+def test_the_program_fits_and_asks_an_ensemble(run_program, finished_run, second_run, small_collection, tmp_path):
+    code, out, err = run_program("ensemble", "fit", finished_run.folder, second_run, "--out", tmp_path / "both")
+    assert code == 0, err
+    assert "best single model" in out
+    assert "equal weights" in out
+    arguments = ["--ensemble", tmp_path / "both", "--queries", small_collection / "animal0", "--top-k", 2]
+    code, out, err = run_program("ensemble", "rank", *arguments)
+    assert code == 0, err
+    table = pd.read_csv(io.StringIO(out))
+    assert list(table.columns) == ["image_id", "rank", "identity", "score", "probability", "match"]
+    assert len(table) == 12
+    assert err.count("left out: ") == 1

@@ -11,7 +11,7 @@ import typer
 
 from siamese.cli.options import AsJson
 from siamese.cli.quiet import quiet_import
-from siamese.cli.tables import give_table
+from siamese.cli.tables import give_table, tell_quarantine
 
 app = typer.Typer(help="Let several trained models answer together.")
 
@@ -56,4 +56,5 @@ def rank(
 
     together = load_ensemble(ensemble)
     frame = together.rank(queries, top_k=top_k).to_frame(together.catalog_ids())
+    tell_quarantine(together.quarantine)
     give_table(frame, out, as_json)
