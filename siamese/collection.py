@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from siamese.catalog import Catalog
 from siamese.errors import ManifestError
 from siamese.manifest import Manifest
 from siamese.pseudo_labels import PSEUDO_LABEL
-from siamese.settings import ProtocolSettings, Settings
+from siamese.scoring import Embedder
+from siamese.settings import ProtocolSettings, Settings, ViewSettings
 from siamese.store import ImageStore
 from siamese.training_images import TrainingImages, with_turns
+from siamese.views import PhotoViews, read_views
 
 INSPECTION = "photos.csv"  # facts of a run's photos, so that a run that goes on does not decode them again
 CATALOG_SPLITS = ("train", "catalog", "validation")
@@ -73,6 +76,42 @@ class Collection:
             values = existing_column(self.manifest, column)
             allowed &= (values[side.queries][:, None] == values[side.catalog][None, :]) == shared
         return allowed
+
+    def catalog(self, rows: np.ndarray, embeddings: np.ndarray, *, views: tuple[str, ...], model: str = "") -> Catalog:
+        """Returns some photos as a catalog.
+
+        Args:
+            rows: `(num_rows,)` places in the collection.
+            embeddings: `(num_rows, num_views * embed_dim)` of these photos.
+            views: what was embedded of each, as `PhotoViews.names`.
+            model: fingerprint of the model that embedded them, for a catalog that is saved or asked by one that is.
+        """
+        return Catalog(self.manifest.image_ids[rows], self.identity[rows], embeddings, model, views)
+
+
+def embed_photos(
+    embedder: Embedder,
+    collection: Collection,
+    settings: Settings,
+    rows: np.ndarray,
+    *,
+    views: ViewSettings | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Embeds some photos of a collection: `(num_rows, embed_dim)` float32, further views side by side.
+
+    Args:
+        embedder: of the model.
+        collection: photos with their images.
+        settings: preprocessing, and the random changes of the training.
+        rows: `(num_rows,)` places in the collection.
+        views: what is embedded; None takes those of the settings.
+        on_progress: called with the number of images embedded and in all.
+    """
+    views = views or settings.ranking.views
+    read = read_views(collection.store, collection.manifest, settings.preprocessing, views)
+    photos = PhotoViews(views, settings.augmentation)
+    return photos.embed(embedder, lambda index: read(rows[index]), len(rows), on_progress)
 
 
 def existing_column(manifest: Manifest, column: str) -> np.ndarray:

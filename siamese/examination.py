@@ -24,7 +24,6 @@ from siamese.manifest import Manifest
 from siamese.matcher import Matcher, load
 from siamese.settings import ProtocolSettings
 from siamese.splits import read_dates
-from siamese.views import mean_scores
 
 WITHIN: tuple[Kind, ...] = ("copies", "bursts", "encounters")  # what may answer for the animal among the queries
 
@@ -59,6 +58,7 @@ class AskedRun:
         queries: `(num_queries, embed_dim)` embeddings of the test photos.
         catalog: `(num_catalog, embed_dim)` embeddings of the others.
         scores: `(num_queries, num_catalog)` float32.
+        table: scores of the identities; None where the best photo decides.
         allowed: `(num_queries, num_catalog)` bool, which photo may answer which query.
         leaks: what stands on both sides of the split.
     """
@@ -69,6 +69,7 @@ class AskedRun:
     queries: np.ndarray
     catalog: np.ndarray
     scores: np.ndarray
+    table: IdentityScores | None
     allowed: np.ndarray
     leaks: LeakReport
 
@@ -90,15 +91,16 @@ def ask_run(run: Path, *, on_progress: Callable[[int, int], None] | None = None)
         if not len(side.queries):
             raise SiameseError(f"{run}: the run must have test photos. Received: none. Train with a test side.")
         known, asked = (found.catalog(rows, on_progress=on_progress) for rows in (side.catalog, side.queries))
-    photos, protocol = found.collection.manifest, found.settings.evaluation
+    photos, protocol, allowed = found.collection.manifest, found.settings.evaluation, found.allowed(side)
     return AskedRun(
         found.matcher,
         photos.select(side.queries),
         photos.select(side.catalog),
         asked.embeddings,
         known.embeddings,
-        mean_scores(found.matcher.model.comparator, asked.embeddings, known.embeddings, num_views=len(asked.views)),
-        found.allowed(side),
+        found.matcher.score(asked, known),
+        found.matcher.score_identities(asked, known, allowed),
+        allowed,
         find_leaks(photos, disjoint=protocol.catalog == "leave_one_out", must_differ=protocol.must_differ),
     )
 
@@ -134,7 +136,7 @@ def examine_asked(asked: AskedRun, facts: Path | None = None) -> Examination:
             query_ids=asked.asked.image_ids,
             decision=decision,
             allowed=asked.allowed,
-            table=_identity_table(asked),
+            table=asked.table,
             top_k=asked.matcher.model.settings.evaluation.top_k,
         ),
         decision=decision,
@@ -191,15 +193,6 @@ def examine_model(model: Path, queries: Path, catalog: Path) -> Examination:
         leaks=None if known_photos is None else _leaks(asked_photos, known_photos),
         notes=tuple(notes),
     )
-
-
-def _identity_table(asked: AskedRun) -> IdentityScores | None:
-    matcher = asked.matcher
-    queries, catalog = (
-        Catalog(photos.image_ids, photos.identity, embeddings, matcher.fingerprint, matcher.views.names)
-        for photos, embeddings in ((asked.asked, asked.queries), (asked.known, asked.catalog))
-    )
-    return matcher.score_identities(queries, catalog, asked.allowed)
 
 
 def _rows_of(photos: Manifest, image_ids: np.ndarray) -> Manifest:

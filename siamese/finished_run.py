@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from siamese.catalog import Catalog, load_catalog
-from siamese.collection import Collection, Side
+from siamese.collection import Collection, Side, embed_photos
 from siamese.identity_scorer import score_identities
 from siamese.identity_scores import IdentityScores
 from siamese.manifest import read_manifest
@@ -19,7 +20,7 @@ from siamese.matcher import Matcher, load
 from siamese.scoring import Embedder
 from siamese.settings import RankingSettings, Settings, ViewSettings
 from siamese.store import open_store
-from siamese.views import PhotoViews, read_views
+from siamese.views import PhotoViews
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,10 @@ class FinishedRun:
     matcher: Matcher
     collection: Collection
     _embedded: dict[ViewSettings, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        return Embedder(self.matcher.model.encoder)
 
     @property
     def settings(self) -> Settings:
@@ -60,7 +65,7 @@ class FinishedRun:
         ranking, allowed = ranking or self.settings.ranking, self.allowed(side)
         asked, known = (self.catalog(rows, ranking.views) for rows in (side.queries, side.catalog))
         comparator = self.matcher.model.comparator
-        return score_identities(comparator, asked, known, ranking, allowed=lambda *part: allowed[part])
+        return score_identities(comparator, asked, known, ranking, allowed=allowed)
 
     def catalog(
         self,
@@ -79,13 +84,12 @@ class FinishedRun:
         views = views or self.settings.ranking.views
         if views not in self._embedded:
             self._embedded[views] = self._saved(views)
-        known, photos = self._embedded[views], PhotoViews(views, self.settings.augmentation)
+        known, names = self._embedded[views], PhotoViews(views, self.settings.augmentation).names
         missing = rows[np.isnan(known[rows, 0])]
-        read = read_views(self.collection.store, self.collection.manifest, self.settings.preprocessing, views)
-        embedder = Embedder(self.matcher.model.encoder)
-        known[missing] = photos.embed(embedder, lambda index: read(missing[index]), len(missing), on_progress)
-        ids, identity = self.collection.manifest.image_ids[rows], self.collection.identity[rows]
-        return Catalog(ids, identity, known[rows], self.matcher.fingerprint, photos.names)
+        known[missing] = embed_photos(
+            self._embedder, self.collection, self.settings, missing, views=views, on_progress=on_progress
+        )
+        return self.collection.catalog(rows, known[rows], views=names, model=self.matcher.fingerprint)
 
     def _saved(self, views: ViewSettings) -> np.ndarray:
         """Returns `(num_images, num_views * embed_dim)` embeddings, nan for photos that the run did not save so."""

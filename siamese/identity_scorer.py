@@ -80,7 +80,12 @@ class IdentityScorer:
 
 
 def score_identities(
-    comparator: keras.layers.Layer, asked: Catalog, known: Catalog, settings: RankingSettings, *, allowed: Allowed
+    comparator: keras.layers.Layer,
+    asked: Catalog,
+    known: Catalog,
+    settings: RankingSettings,
+    *,
+    allowed: Allowed | np.ndarray,
 ) -> IdentityScores:
     """Scores all queries with all identities; the memory holds queries x identities.
 
@@ -89,9 +94,13 @@ def score_identities(
         asked: the queries; their identities are not read.
         known: the catalog; photos of unknown individuals ("") answer nothing.
         settings: views are those that both sides hold; re-ranking and rule are done here.
-        allowed: function from slices of queries and catalog photos to a bool table: which may answer which.
+        allowed: `(num_queries, num_catalog)` bool, which photo may answer which query, or a function from slices of
+            both to a part of it.
 
     Raises:
         SiameseError: queries and catalog hold other views, or an identity is called like the new individual.
     """
+    if isinstance(allowed, np.ndarray):
+        table = allowed
+        allowed = lambda rows, columns: table[rows, columns]  # noqa: E731
     return join_tables([table for _, table in IdentityScorer(comparator, known, settings).tables(asked, allowed)])

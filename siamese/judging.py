@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from siamese.catalog import Catalog
-from siamese.collection import Collection, Side
+from siamese.collection import Collection, Side, embed_photos
 from siamese.decision import Decision, fit_decision, num_answering
 from siamese.evaluation.baselines import pixel_scores, plain_baselines
 from siamese.evaluation.evaluate import Evaluation, evaluate
@@ -18,7 +18,7 @@ from siamese.identity_scores import IdentityScores
 from siamese.models.pair_model import PairModel, build_pair_model
 from siamese.scoring import Embedder
 from siamese.settings import ProtocolSettings, Settings
-from siamese.views import PhotoViews, mean_scores, read_views
+from siamese.views import PhotoViews, mean_scores
 
 
 @dataclass(frozen=True)
@@ -83,61 +83,25 @@ def judge_model(model: PairModel, collection: Collection, settings: Settings, em
         model: with the comparator that scores.
         collection: photos with their split.
         settings: ranking, decision and protocols.
-        embeddings: `(num_images, num_views * embed_dim)`, of `embed_collection`. Not changed.
+        embeddings: `(num_images, num_views * embed_dim)`, of `embed_photos`. Not changed.
     """
+    views = PhotoViews(settings.ranking.views, settings.augmentation).names
+
+    def catalogs(side: Side) -> tuple[Catalog, Catalog]:
+        sides = (side.queries, side.catalog)
+        asked, known = (collection.catalog(rows, embeddings[rows], views=views) for rows in sides)
+        return asked, known
 
     def score(side: Side) -> np.ndarray:
-        asked, known = (catalog_of(collection, settings, embeddings, rows) for rows in (side.queries, side.catalog))
-        return mean_scores(model.comparator, asked.embeddings, known.embeddings, num_views=len(known.views))
+        asked, known = catalogs(side)
+        return mean_scores(model.comparator, asked.embeddings, known.embeddings, num_views=len(views))
 
     def identify(side: Side, allowed: np.ndarray) -> IdentityScores | None:
         if settings.ranking.best_photo_decides:
             return None
-        asked, known = (catalog_of(collection, settings, embeddings, rows) for rows in (side.queries, side.catalog))
-        return score_identities(model.comparator, asked, known, settings.ranking, allowed=lambda *part: allowed[part])
+        return score_identities(model.comparator, *catalogs(side), settings.ranking, allowed=allowed)
 
     return judge(collection, settings, score, identify)
-
-
-def embed_collection(
-    model: PairModel,
-    collection: Collection,
-    settings: Settings,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
-    """Embeds every photo of a collection: `(num_images, embed_dim)` float32, further views side by side.
-
-    Args:
-        model: with the encoder that embeds.
-        collection: photos with their images.
-        settings: preprocessing and views.
-        on_progress: called with the number of images embedded and in all.
-    """
-    views = settings.ranking.views
-    read = read_views(collection.store, collection.manifest, settings.preprocessing, views)
-    photos = PhotoViews(views, settings.augmentation)
-    return photos.embed(Embedder(model.encoder), read, len(collection.store), on_progress)
-
-
-def catalog_of(
-    collection: Collection, settings: Settings, embeddings: np.ndarray, rows: np.ndarray, *, model: str = ""
-) -> Catalog:
-    """Returns some photos of a collection as a catalog.
-
-    Args:
-        collection: photos with their names.
-        settings: the views that were embedded.
-        embeddings: `(num_images, num_views * embed_dim)`, of `embed_collection`. Not changed.
-        rows: `(num_rows,)` places in the collection.
-        model: fingerprint of the model that embedded them, for a catalog that is saved.
-    """
-    return Catalog(
-        collection.manifest.image_ids[rows],
-        collection.identity[rows],
-        embeddings[rows],
-        model,
-        PhotoViews(settings.ranking.views, settings.augmentation).names,
-    )
 
 
 def judge_baselines(collection: Collection, settings: Settings, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
@@ -154,6 +118,8 @@ def judge_baselines(collection: Collection, settings: Settings, evaluation: Eval
     read = collection.store.read
     pixels = judge(collection, settings, lambda side: pixel_scores(read(side.queries), read(side.catalog)))
     untrained = build_pair_model(settings)
-    blank = judge_model(untrained, collection, settings, embed_collection(untrained, collection, settings))
+    everything = np.arange(len(collection.store))
+    embeddings = embed_photos(Embedder(untrained.encoder), collection, settings, everything)
+    blank = judge_model(untrained, collection, settings, embeddings)
     measured = {"nearest_pixels": pixels.evaluation.metrics, "untrained": blank.evaluation.metrics}
     return {**plain_baselines(evaluation), **measured}

@@ -27,7 +27,7 @@ from siamese.manifest import PHOTO_SUFFIXES, Manifest, from_table
 from siamese.models.storage import StoredModel, file_hash, load_model
 from siamese.open_scores import OpenScores, open_scores
 from siamese.ranking import Ranking
-from siamese.scoring import Allowed, Embedder
+from siamese.scoring import Embedder
 from siamese.settings import PreprocessingSettings
 from siamese.views import PhotoViews, crop_settings, mean_scores
 
@@ -95,8 +95,7 @@ class Matcher:
         settings = self.model.settings.ranking
         if settings.best_photo_decides:
             return None
-        may: Allowed = lambda rows, columns: allowed[rows, columns]  # noqa: E731
-        return score_identities(self.model.comparator, queries, catalog, settings, allowed=may)
+        return score_identities(self.model.comparator, queries, catalog, settings, allowed=allowed)
 
     def verify(
         self,
@@ -207,7 +206,7 @@ class Matcher:
         """
         allowed = queries.image_ids[:, None] != catalog.image_ids[None, :]
         ranking, comparator = self.model.settings.ranking, self.model.comparator
-        table = score_identities(comparator, queries, catalog, ranking, allowed=lambda *part: allowed[part])
+        table = score_identities(comparator, queries, catalog, ranking, allowed=allowed)
         return open_scores(table, self.decision.new_threshold(catalog.identity))
 
     def _seen(self, photos: Photos, on_images: OnImages | None = None) -> Catalog:

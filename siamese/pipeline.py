@@ -16,12 +16,12 @@ import pandas as pd
 from siamese.augment import turn_images
 from siamese.checks.check import check_collection
 from siamese.checks.leaks import find_leaks
-from siamese.collection import INSPECTION, Collection, existing_column, training_images_of
+from siamese.collection import INSPECTION, Collection, embed_photos, existing_column, training_images_of
 from siamese.drift import fit_drift
 from siamese.errors import ManifestError, SiameseError, StoreError
 from siamese.evaluation.measures import measure_all
 from siamese.formats import read_collection
-from siamese.judging import Judgement, catalog_of, embed_collection, judge_baselines, judge_model
+from siamese.judging import Judgement, judge_baselines, judge_model
 from siamese.manifest import Manifest
 from siamese.matcher import model_fingerprint, preprocessing_fingerprint
 from siamese.models.encoder import collection_statistics, set_collection_statistics
@@ -35,12 +35,14 @@ from siamese.report.sheets import sample_queries, sheet_rows
 from siamese.report.words import comparison_table, summary
 from siamese.run_folder import held
 from siamese.schedules import rounds_of
+from siamese.scoring import Embedder
 from siamese.settings import PhaseSettings, Settings
 from siamese.splits import check_trainable, has_split, with_split
 from siamese.store import build_store, nothing_readable, photos_fingerprint
 from siamese.training import Trainer
 from siamese.training_state import Record, check_state
 from siamese.validation import Validation
+from siamese.views import PhotoViews
 
 TOLD_APART = ("leak", "unreadable")  # findings that a training tells in its own words
 CHECKED_COLUMNS = ("duplicate_group", "burst")
@@ -145,9 +147,8 @@ def _fit_on_all(
     # What validation photos look like is told by embeddings, and these are another model's now.
     stored = replace(evaluated, encoder=model.encoder, comparator=model.comparator, drift={})
     save_model(final / "model", stored, card_text=FINAL_CARD)
-    named, made_by = np.flatnonzero(collection.is_known), model_fingerprint(final / "model")
     embeddings = _embed(model, collection, settings, listener)
-    catalog_of(collection, settings, embeddings, named, model=made_by).save(final / "catalog")
+    _save_catalog(collection, settings, embeddings, collection.is_known, final)
 
 
 def _validation(collection: Collection, model: PairModel, settings: Settings) -> Validation:
@@ -325,13 +326,24 @@ def _keep_model(
         metrics=metrics,
     )
     save_model(folder / "model", stored, card_text=text)
-    known = np.flatnonzero(collection.is_known & (collection.split != "test"))
+    _save_catalog(collection, settings, embeddings, collection.is_known & (collection.split != "test"), folder)
+
+
+def _save_catalog(
+    collection: Collection, settings: Settings, embeddings: np.ndarray, may_answer: np.ndarray, folder: Path
+) -> None:
+    """Writes `catalog/` beside the model that stands in a folder."""
+    rows, views = np.flatnonzero(may_answer), PhotoViews(settings.ranking.views, settings.augmentation).names
     made_by = model_fingerprint(folder / "model")
-    catalog_of(collection, settings, embeddings, known, model=made_by).save(folder / "catalog")
+    collection.catalog(rows, embeddings[rows], views=views, model=made_by).save(folder / "catalog")
 
 
 def _embed(model: PairModel, collection: Collection, settings: Settings, listener: Listener) -> np.ndarray:
-    return embed_collection(model, collection, settings, lambda done, total: listener.stage("embed", done, total))
+    def tell(done: int, total: int) -> None:
+        listener.stage("embed", done, total)
+
+    everything = np.arange(len(collection.store))
+    return embed_photos(Embedder(model.encoder), collection, settings, everything, on_progress=tell)
 
 
 def _drift_sketch(collection: Collection, embeddings: np.ndarray) -> dict[str, Any]:
